@@ -1,0 +1,1 @@
+"""Notebook files: read them, edit their tags and options back."""

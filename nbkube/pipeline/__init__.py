@@ -1,0 +1,1 @@
+"""The graph a tagged notebook means: steps, parameters, metrics, options."""

@@ -1,0 +1,1 @@
+"""What runs inside a step process or a container: the shell, its observation, its commit."""

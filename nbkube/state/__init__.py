@@ -1,0 +1,1 @@
+"""Values of the notebook as bytes, and back with their identity."""

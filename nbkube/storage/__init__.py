@@ -1,0 +1,1 @@
+"""Bytes by content and by name: the object store."""

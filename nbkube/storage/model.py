@@ -1,0 +1,57 @@
+"""The store as its users see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+Buffer = bytes | bytearray | memoryview
+
+
+@runtime_checkable
+class ObjectStore(Protocol):
+    """Content-addressed blobs plus small named records, the same layout in a folder and in a bucket.
+
+    `objects/sha256/ab/<digest>` write-once blobs; all other names are records. Digests are lower-case hex sha256.
+    Raises `StorageError` when the store cannot be reached or is full, `DamagedObjectError` when bytes read do not
+    match their digest (the object is set aside first), `NotFoundError` for what is not there.
+    """
+
+    url: str
+
+    def put(self, data: Iterable[Buffer] | Buffer) -> str:
+        """Store bytes durably (chunks are concatenated); return their digest. Known content costs no write."""
+
+    def put_file(self, path: Path) -> str:
+        """Store a file's content durably without holding it in memory; return its digest."""
+
+    def has(self, digest: str) -> bool:
+        """Tell whether a blob is there."""
+
+    def get(self, digest: str) -> bytes:
+        """Return a blob's bytes, verified."""
+
+    def local_path(self, digest: str) -> Path:
+        """Return a verified read-only local file with the blob's bytes, fetched if need be; for mapping."""
+
+    def size(self, digest: str) -> int:
+        """Return a blob's size in bytes."""
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a record that must not exist yet, durably; False if it exists (nothing is changed)."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write or replace a record atomically (last writer wins); for advisory records only."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return a record, or None."""
+
+    def swap(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+        """Compare-and-swap a record (None = absent); False if it was not `old`."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the names of records below a prefix that ends in '/', in sorted order."""
+
+    def remove(self, name: str) -> None:
+        """Remove a record; nothing happens where there is none."""

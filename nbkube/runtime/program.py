@@ -16,7 +16,7 @@ SCHEMA = 1
 
 
 class CellProgram(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One cell to run. `source` is the exact text (IPython syntax); `number` as in the file; `first_line` as in Cell."""
+    """One cell to run: `source` is the exact text (IPython syntax); numbers and `first_line` as in Cell."""
 
     number: int
     code_number: int

@@ -1,0 +1,384 @@
+"""The store in a folder of this machine: the embedded default.
+
+objects/sha256/ab/<digest>   blobs, mode 0444, written once
+<name>                       records (`steps/...`, `runs/...`, `refs/...`)
+tmp/                         files being written; left-overs of dead processes go after an hour
+quarantine/                  blobs whose bytes no longer match their digest
+stamps                       which blobs have been verified (may be deleted at any time)
+lock                         taken by whoever changes an existing record
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from nbkube.errors import DamagedObjectError, NotFoundError
+from nbkube.storage import durable
+from nbkube.storage.model import Buffer
+from nbkube.storage.names import check_digest, check_name, check_prefix, is_name
+from nbkube.storage.stamps import Stamps, stamp_of
+
+_LEFT_OVER_SECONDS = 3600.0
+_FOREIGN_SECONDS = 7 * 86400.0
+_SMALL_FILE = 1 << 20
+_TAG = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n"
+    "# This folder holds results that nbkube can compute again; backup programs may leave it out.\n"
+)
+
+
+class LocalStore:
+    """An `ObjectStore` in a folder. The folder is made at the first write, so that looking leaves no trace."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(os.path.abspath(path))
+        self.url = self.path.as_uri()
+        self._objects = self.path / "objects" / "sha256"
+        self._temporary = self.path / "tmp"
+        self._stamps = Stamps(self.path / "stamps")
+        self._ready = False
+        self._ready_lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"LocalStore({str(self.path)!r})"
+
+    # blobs
+
+    def put(self, data: Iterable[Buffer] | Buffer) -> str:
+        """Store bytes durably; return their digest. Known content costs no write."""
+        if isinstance(data, bytes | bytearray | memoryview):
+            view = memoryview(data).cast("B")
+            if view.nbytes > _SMALL_FILE and not self._stamps.has_size(view.nbytes):
+                return self._put_stream((view,), view.nbytes)
+            digest = hashlib.sha256(view).hexdigest()
+            return digest if self._is_whole(digest) else self._put_stream((view,), view.nbytes)
+        return self._put_stream(data, None)
+
+    def put_file(self, path: Path) -> str:
+        """Store a file's content durably without holding it in memory; return its digest."""
+        with self._open_source(path) as handle:
+            size = os.fstat(handle).st_size
+            if size <= _SMALL_FILE or self._stamps.has_size(size):
+                digest = durable.hash_open_file(handle)
+                if self._is_whole(digest):
+                    return digest
+                os.lseek(handle, 0, os.SEEK_SET)
+            return self._put_stream(durable.read_pieces(handle), size)
+
+    @contextlib.contextmanager
+    def _open_source(self, path: Path) -> Iterator[int]:
+        with durable.explained(self.path):
+            try:
+                handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise NotFoundError(f"{path}: there is no such file.") from None
+        try:
+            yield handle
+        finally:
+            os.close(handle)
+
+    def _put_stream(self, chunks: Iterable[Buffer], need: int | None) -> str:
+        with durable.explained(self.path, need):
+            self._prepare()
+            with self._temporary_file() as (handle, temporary):
+                digest, _ = durable.write_hashed(handle, chunks)
+                if self._is_whole(digest):
+                    return digest
+                os.fchmod(handle, 0o444)
+                os.fsync(handle)
+                final = self._blob(digest)
+                while not self._name_in_folder(temporary, final):
+                    if self._is_whole(digest):  # another writer of the same bytes was faster
+                        return digest
+                self._stamps.add(digest, stamp_of(os.fstat(handle)))
+                return digest
+
+    def has(self, digest: str) -> bool:
+        """Tell whether a blob is there."""
+        with durable.explained(self.path):
+            return self._blob(check_digest(digest)).is_file()
+
+    def get(self, digest: str) -> bytes:
+        """Return a blob's bytes, verified."""
+        with self._open_blob(digest) as handle, durable.explained(self.path):
+            status = os.fstat(handle)
+            with open(handle, "rb", buffering=0, closefd=False) as file:
+                data = file.read()
+            if not self._stamps.matches(digest, stamp_of(status)):
+                if hashlib.sha256(data).hexdigest() != digest:
+                    self._set_aside(digest)
+                self._settle(digest, handle, status)
+            return data
+
+    def local_path(self, digest: str) -> Path:
+        """Return a verified read-only file with the blob's bytes; for mapping."""
+        with self._open_blob(digest) as handle:
+            if not self._verify(digest, handle):
+                self._set_aside(digest)
+        return self._blob(digest)
+
+    def size(self, digest: str) -> int:
+        """Return a blob's size in bytes."""
+        with self._open_blob(digest) as handle:
+            return os.fstat(handle).st_size
+
+    def blobs(self) -> Iterator[str]:
+        """Yield the digests of all blobs, sorted."""
+        for folder in _sorted_entries(self._objects):
+            for name in _sorted_entries(self._objects / folder):
+                if len(name) == 64 and name.startswith(folder):
+                    yield name
+
+    def discard(self, digest: str) -> int:
+        """Remove a blob that nothing refers to; return the bytes freed (0 where there is none)."""
+        path = self._blob(check_digest(digest))
+        with durable.explained(self.path):
+            try:
+                size = os.stat(path).st_size
+                os.unlink(path)
+            except FileNotFoundError:
+                return 0
+            return size
+
+    def scrub(self, digest: str) -> None:
+        """Read a blob as a whole, whatever its stamp says; raise `DamagedObjectError` if it is damaged."""
+        with self._open_blob(digest) as handle:
+            with durable.explained(self.path):
+                whole = durable.hash_open_file(handle) == digest
+            if not whole:
+                self._set_aside(digest)
+
+    def _blob(self, digest: str) -> Path:
+        return self._objects / digest[:2] / digest
+
+    @contextlib.contextmanager
+    def _open_blob(self, digest: str) -> Iterator[int]:
+        path = self._blob(check_digest(digest))
+        with durable.explained(self.path):
+            try:
+                handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                raise NotFoundError(
+                    f"object {digest} is not in {self.path}. Run the notebook again: the step that makes it will run."
+                ) from None
+        try:
+            yield handle
+        finally:
+            os.close(handle)
+
+    def _verify(self, digest: str, handle: int) -> bool:
+        with durable.explained(self.path):
+            status = os.fstat(handle)
+            if self._stamps.matches(digest, stamp_of(status)):
+                return True
+            os.lseek(handle, 0, os.SEEK_SET)
+            if durable.hash_open_file(handle) != digest:
+                return False
+            self._settle(digest, handle, status)
+            return True
+
+    def _settle(self, digest: str, handle: int, status: os.stat_result) -> None:
+        """Stamp a verified blob. Its writer may have died before syncing, so that is made up for first."""
+        os.fsync(handle)
+        durable.sync_folder(self._blob(digest).parent)
+        self._stamps.add(digest, stamp_of(status))
+
+    def _is_whole(self, digest: str) -> bool:
+        """Tell whether a blob is there and undamaged; a damaged one is set aside, so that it can be written anew."""
+        try:
+            with self._open_blob(digest) as handle:
+                if self._verify(digest, handle):
+                    return True
+        except NotFoundError:
+            return False
+        self._quarantine(digest)
+        return False
+
+    def _quarantine(self, digest: str) -> Path:
+        place = self.path / "quarantine"
+        target = place / f"{digest}.{time.time_ns()}"
+        with durable.explained(self.path):
+            durable.make_folder(place)
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                os.rename(self._blob(digest), target)
+        return target
+
+    def _set_aside(self, digest: str) -> None:
+        target = self._quarantine(digest)
+        raise DamagedObjectError(
+            f"object {digest} in {self.path} was damaged: its bytes no longer match its digest. It has been set aside "
+            f"as {target.relative_to(self.path)}. Run the notebook again: only the step that made it will run."
+        )
+
+    # records
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a record that must not exist yet, durably; False if it exists (nothing is changed)."""
+        final = self._record(name)
+        with durable.explained(self.path, len(data)):
+            if final.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "holds records", str(final))
+            if final.exists():
+                return False
+            self._prepare()
+            with self._temporary_file() as (handle, temporary):
+                self._fill(handle, data)
+                return self._name_in_folder(temporary, final)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write or replace a record atomically (last writer wins); for advisory records only."""
+        final = self._record(name)
+        with self._changing(len(data)):
+            self._replace(final, data)
+
+    def read(self, name: str) -> bytes | None:
+        """Return a record, or None."""
+        try:
+            with open(self._record(name), "rb", buffering=0) as file:
+                return file.read()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise durable.explain(error, self.path) from error
+
+    def swap(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+        """Compare-and-swap a record (None = absent); False if it was not `old`."""
+        final = self._record(name)
+        if old is None and new is not None:
+            return self.create(name, new)
+        if self.read(name) != old:
+            return False
+        with self._changing(len(new or b"")):
+            if self.read(name) != old:
+                return False
+            if new is None:
+                self._unlink(final)
+            else:
+                self._replace(final, new)
+            return True
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the names of records below a prefix that ends in '/', in the order of their UTF-8 bytes."""
+        check_prefix(prefix)
+        with durable.explained(self.path):
+            yield from _walk(f"{self.path}/{prefix}", prefix)
+
+    def remove(self, name: str) -> None:
+        """Remove a record; nothing happens where there is none."""
+        final = self._record(name)
+        if os.path.lexists(final):
+            with self._changing(0):
+                self._unlink(final)
+
+    def _record(self, name: str) -> Path:
+        return self.path / check_name(name)
+
+    @contextlib.contextmanager
+    def _changing(self, need: int) -> Iterator[None]:
+        """Hold the lock of all changes to existing records."""
+        with durable.explained(self.path, need):
+            self._prepare()
+            with durable.locked(self.path / "lock"):
+                yield
+
+    def _fill(self, handle: int, data: bytes) -> None:
+        durable.write_all(handle, data)
+        os.fsync(handle)
+
+    def _replace(self, final: Path, data: bytes) -> None:
+        with self._temporary_file() as (handle, temporary):
+            self._fill(handle, data)
+            while True:
+                durable.make_folder(final.parent)
+                with contextlib.suppress(FileNotFoundError):  # the folder went away with its last record
+                    os.rename(temporary, final)
+                    break
+            durable.sync_folder(final.parent)
+
+    def _unlink(self, final: Path) -> None:
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+            os.unlink(final)
+        folder = final.parent
+        with contextlib.suppress(OSError):  # a folder that still holds records stays
+            while folder != self.path:
+                os.rmdir(folder)
+                folder = folder.parent
+        durable.sync_folder(folder if folder.is_dir() else self.path)
+
+    # the folder itself
+
+    def _name_in_folder(self, temporary: Path, final: Path) -> bool:
+        while True:
+            durable.make_folder(final.parent)
+            with contextlib.suppress(FileNotFoundError):  # the folder went away with its last record
+                return durable.give_name(temporary, final)
+
+    @contextlib.contextmanager
+    def _temporary_file(self) -> Iterator[tuple[int, Path]]:
+        path = self._temporary / f"{os.getpid()}-{secrets.token_hex(12)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            handle = os.open(path, flags, 0o600)
+        except FileNotFoundError:  # somebody removed the store while this process was using it
+            durable.make_folder(self._temporary)
+            handle = os.open(path, flags, 0o600)
+        try:
+            yield handle, path
+        finally:
+            with contextlib.suppress(OSError):
+                os.close(handle)
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+    def _prepare(self) -> None:
+        """Make the folder's fixed parts and remove what dead writers left, once per object."""
+        if self._ready:
+            return
+        with self._ready_lock:
+            durable.make_folder(self._temporary)
+            for name, text in (("CACHEDIR.TAG", _TAG), (".gitignore", "*\n")):
+                path = self.path / name
+                if not path.exists():
+                    with self._temporary_file() as (handle, temporary):
+                        self._fill(handle, text.encode())
+                        durable.give_name(temporary, path)
+            self._remove_left_overs()
+            self._ready = True
+
+    def _remove_left_overs(self) -> None:
+        now = time.time()
+        for entry in os.scandir(self._temporary):
+            owner = entry.name.partition("-")[0]
+            with contextlib.suppress(OSError):
+                age = now - entry.stat(follow_symlinks=False).st_mtime
+                alive = owner.isdigit() and os.path.exists(f"/proc/{owner}")
+                if age > (_FOREIGN_SECONDS if alive else _LEFT_OVER_SECONDS) and entry.is_file(follow_symlinks=False):
+                    os.unlink(entry.path)
+
+
+def _sorted_entries(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _walk(folder: str, prefix: str) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name) for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in sorted(found, key=os.fsencode):
+        if name.endswith("/"):
+            yield from _walk(folder + name, prefix + name)
+        elif is_name(prefix + name):
+            yield prefix + name

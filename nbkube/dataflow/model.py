@@ -22,7 +22,8 @@ class Unit(msgspec.Struct, frozen=True):
 class Replay(msgspec.Struct, frozen=True):
     """A top-level statement that every later unit runs again before its own cells, in notebook order.
 
-    `needs` are notebook names (functions, mostly) that the statement uses; they are loaded before it runs.
+    `needs` are notebook names (functions, mostly) that the statement uses; they are loaded before it runs. `binds` are
+    the names it binds (imports): a value published under such a name by the same or a later unit is the newer one.
     """
 
     kind: ReplayKind
@@ -30,6 +31,7 @@ class Replay(msgspec.Struct, frozen=True):
     line: int
     source: str
     needs: tuple[str, ...] = ()
+    binds: tuple[str, ...] = ()
 
 
 class Effects(msgspec.Struct, frozen=True):

@@ -16,8 +16,8 @@ from nbkube.notebook.model import Cell
 class AssignedLiteral(NamedTuple):
     """`name = value` at the top level of a cell.
 
-    `annotation` is the annotation's source or "", `help` the comment beside the assignment or right above it, `line` counts
-    the lines of the cell from 1.
+    `annotation` is the annotation's source or "", `help` the comment beside the assignment or right above it, `line`
+    counts the lines of the cell from 1.
     """
 
     name: str

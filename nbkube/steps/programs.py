@@ -1,0 +1,106 @@
+"""Pipeline and parameter values -> one `StepProgram` per unit.
+
+A program's digest is the part of the cache key that stands for the code: two programs with one digest do the same on
+the same inputs. Cell numbers, ids, step names and comments are left out of it; everything that can change a result
+is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from nbkube.dataflow import normalise, substitute
+from nbkube.dataflow.model import Replay, UnitFlow
+from nbkube.notebook.model import Cell
+from nbkube.pipeline.model import Pipeline, Step
+from nbkube.runtime.program import SCHEMA, CellProgram, ReplayProgram, StepProgram
+
+PARAMETER_TAGS = frozenset({"parameters", "pipeline-parameters"})
+
+
+def build_programs(
+    pipeline: Pipeline, values: Mapping[str, Any], *, cwd: str = ".", filename: str = ""
+) -> tuple[StepProgram, ...]:
+    """Return the programs of all units in notebook order.
+
+    Args:
+        pipeline: a pipeline without error diagnostics.
+        values: parameters that were given a value; each replaces the assignment in the parameters cell.
+        cwd: the notebook's folder relative to the project root, POSIX.
+        filename: the notebook's path relative to the project root, for tracebacks.
+    """
+    history = any(unit.effects.history for unit in pipeline.flow.units)
+    replay: list[Replay] = []
+    seeded = False
+    programs = []
+    for step, flow in zip(pipeline.steps, pipeline.flow.units, strict=True):
+        seeded = seeded or flow.effects.seeds
+        programs.append(_program(step, flow, replay, values, pipeline.metrics, cwd, filename, seeded, history))
+        replay.extend(flow.replay)
+    return tuple(programs)
+
+
+def _program(
+    step: Step,
+    flow: UnitFlow,
+    replay: Sequence[Replay],
+    values: Mapping[str, Any],
+    metrics: tuple[str, ...],
+    cwd: str,
+    filename: str,
+    seeded: bool,
+    history: bool,
+) -> StepProgram:
+    cells = [_with_parameters(cell, values) for cell in step.unit.cells]
+    wanted = metrics if step.kind == "metrics" else ()
+    digest = _digest(
+        {
+            "schema": SCHEMA,
+            "cells": [[_text(cell, flow), "raises-exception" in cell.tags] for cell in cells],
+            "numbers": [cell.code_number for cell in cells] if history else None,
+            "replay": [[one.kind, one.source, list(one.needs)] for one in replay],
+            "env": dict(sorted(step.options.env.items())),
+            "device": sorted(step.options.gpu),
+            "metrics": list(wanted),
+            "seeded": seeded,
+            "cwd": cwd,
+        }
+    )
+    return StepProgram(
+        unit=step.name,
+        digest=digest,
+        cells=tuple(_cell(cell) for cell in cells),
+        replay=tuple(ReplayProgram(one.source, one.kind, one.needs, one.cell, one.line) for one in replay),
+        reads=tuple(sorted({*flow.reads, *flow.optional_reads})),
+        metrics=wanted,
+        env=dict(step.options.env),
+        seeded=seeded,
+        history=history,
+        filename=filename,
+        kind=step.kind,
+    )
+
+
+def _with_parameters(cell: Cell, values: Mapping[str, Any]) -> Cell:
+    if values and PARAMETER_TAGS.intersection(cell.tags):
+        return substitute(cell, values)
+    return cell
+
+
+def _text(cell: Cell, flow: UnitFlow) -> str:
+    # Code that looks at its own source can tell a comment from none.
+    return cell.source if flow.effects.inspects_source else normalise(cell)
+
+
+def _cell(cell: Cell) -> CellProgram:
+    return CellProgram(
+        cell.number, cell.code_number, cell.id, cell.source, "raises-exception" in cell.tags, cell.first_line
+    )
+
+
+def _digest(parts: dict[str, Any]) -> str:
+    return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()

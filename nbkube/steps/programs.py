@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
-from nbkube.dataflow import normalise, substitute
 from nbkube.dataflow.model import Replay, UnitFlow
+from nbkube.dataflow.normal import normalise
+from nbkube.dataflow.parameters import substitute
 from nbkube.notebook.model import Cell
 from nbkube.pipeline.model import Pipeline, Step
 from nbkube.runtime.program import SCHEMA, CellProgram, ReplayProgram, StepProgram
@@ -93,7 +94,7 @@ def _with_parameters(cell: Cell, values: Mapping[str, Any]) -> Cell:
 
 def _text(cell: Cell, flow: UnitFlow) -> str:
     # Code that looks at its own source can tell a comment from none.
-    return cell.source if flow.effects.inspects_source else normalise(cell)
+    return normalise(cell, exact=flow.effects.inspects_source)
 
 
 def _cell(cell: Cell) -> CellProgram:

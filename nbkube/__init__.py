@@ -2,4 +2,25 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nbkube.datasets import tfrecords
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "tfrecords"]
+
+# Public names live in the modules that own them, and are imported when first used: `import nbkube` stays instant.
+_HOMES = {"tfrecords": "nbkube.datasets"}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on its first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from nbkube.errors import Diagnostic
+
 
 class Cell(msgspec.Struct, frozen=True):
     """One code cell as written in the file.
@@ -27,7 +29,11 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 class Notebook(msgspec.Struct, frozen=True):
-    """A notebook read once: `path` as given, `digest` of the very bytes that were parsed."""
+    """A notebook read once: `path` as given, `digest` of the very bytes that were parsed.
+
+    `cells` are the code cells. `diagnostics` are faults that leave the rest readable (a bad tag list, two cells with
+    one id …): they are reported together with those of the pipeline.
+    """
 
     path: str
     name: str
@@ -37,3 +43,4 @@ class Notebook(msgspec.Struct, frozen=True):
     kernel: str = ""
     metadata: dict[str, Any] = {}
     nbformat: tuple[int, int] = (4, 5)
+    diagnostics: tuple[Diagnostic, ...] = ()

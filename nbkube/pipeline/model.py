@@ -31,10 +31,15 @@ class Volume(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Secret(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`NAME` (all keys as environment variables) or `NAME:PATH` (mounted as files)."""
+    """`NAME` (all keys as environment variables) or `NAME:PATH` (mounted as files).
+
+    Kale's tag `secret:NAME:KEY:VARIABLE` is one `key` as one environment variable `env`.
+    """
 
     name: str
     path: str = ""
+    key: str = ""
+    env: str = ""
 
 
 class StepOptions(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
@@ -68,7 +73,8 @@ class StepOptions(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab
 
 class Parameter(msgspec.Struct, frozen=True):
     """A typed pipeline parameter: `type` is one of int, float, str, bool, list, dict, tuple, none, any; `help` from the
-    comment above or beside it; `cell` and `line` where it is assigned."""
+    comment above or beside it; `place` where it is assigned. A default that JSON cannot hold (a set, bytes, …) is of
+    type any and kept as its Python text."""
 
     name: str
     type: str
@@ -96,7 +102,10 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Pipeline(msgspec.Struct, frozen=True):
-    """A notebook as a pipeline; `steps[i]` is `flow.units[i]`. Valid unless a diagnostic is an error."""
+    """A notebook as a pipeline; `steps[i]` is `flow.units[i]`. Valid unless a diagnostic is an error.
+
+    `values` are the parameter values that were given; the units' cells hold them in place of the defaults.
+    """
 
     name: str
     notebook: Notebook
@@ -105,3 +114,4 @@ class Pipeline(msgspec.Struct, frozen=True):
     metrics: tuple[str, ...]
     flow: Flow
     diagnostics: tuple[Diagnostic, ...] = ()
+    values: dict[str, Any] = {}

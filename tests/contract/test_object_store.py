@@ -292,8 +292,8 @@ def _create_in_process(url: str, number: int, start: str) -> int:
     while not Path(start).exists():
         time.sleep(0.001)
     wins = 0
-    for place in range(30):
-        wins += store.create(f"steps/race/{place}", b"%d" % number * 5000)
+    for record in range(30):
+        wins += store.create(f"steps/race/{record}", b"%d" % number * 5000)
     return wins
 
 
@@ -306,9 +306,8 @@ def test_processes_race_for_thirty_records(place: Place, tmp_path: Path) -> None
         wins = [one.get(60) for one in asked]
     assert sum(wins) == 30
     store = place.open()
-    for place in range(30):
-        record = store.read(f"steps/race/{place}")
-        assert record in [b"%d" % number * 5000 for number in range(4)]
+    for record in range(30):
+        assert store.read(f"steps/race/{record}") in [b"%d" % number * 5000 for number in range(4)]
 
 
 def test_swap_counts_every_increment(place: Place) -> None:

@@ -1,0 +1,104 @@
+"""Copies of files: a reflink where the file system can share blocks, else a copy made by the kernel."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable
+from typing import TypeVar
+
+from nbkube.state.digests import identity_of, open_unnoticed
+
+_FICLONE = 0x40049409
+_SMALL = 256 << 10
+_CLONE_WORTH = 4096
+_THREADS = 4
+_WORTH_THREADS = 16
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+_no_clone: set[tuple[int, int]] = set()
+
+
+class FileChangingError(OSError):
+    """The source was written to while it was being copied."""
+
+
+def copy_file(
+    source: str, target: str, mode: int | None, times: tuple[int, int | None]
+) -> tuple[os.stat_result, os.stat_result]:
+    """Copy a regular file to a path that must not exist; return the states of source and copy.
+
+    Args:
+        source: the file; links are not followed.
+        target: the new file.
+        mode: permission bits of the copy; None for the source's.
+        times: (atime_ns, mtime_ns) of the copy; None stands for the source's.
+    """
+    reading = open_unnoticed(source)
+    try:
+        before = os.fstat(reading)
+        if not stat.S_ISREG(before.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", source)
+        writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            if before.st_size:
+                _copy_content(reading, writing, before)
+            bits = stat.S_IMODE(before.st_mode) if mode is None else mode
+            if bits != 0o600:
+                os.fchmod(writing, bits)
+            atime, mtime = times
+            os.utime(writing, ns=(atime, before.st_mtime_ns if mtime is None else mtime))
+            after = os.fstat(writing)
+        finally:
+            os.close(writing)
+        if identity_of(os.fstat(reading)) != identity_of(before):
+            os.unlink(target)
+            raise FileChangingError(errno.EBUSY, "it is being written to", source)
+        return before, after
+    finally:
+        os.close(reading)
+
+
+def _copy_content(reading: int, writing: int, status: os.stat_result) -> None:
+    if status.st_size >= _CLONE_WORTH and _clone(reading, writing, status):
+        return
+    if status.st_size > _SMALL:
+        try:
+            while os.copy_file_range(reading, writing, 1 << 30):
+                pass
+            return
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
+                raise
+    while data := os.read(reading, _SMALL):
+        view = memoryview(data)
+        while view:
+            view = view[os.write(writing, view) :]
+        if len(data) == status.st_size:
+            return
+
+
+def _clone(reading: int, writing: int, status: os.stat_result) -> bool:
+    pair = (status.st_dev, os.fstat(writing).st_dev)
+    if pair in _no_clone:
+        return False
+    try:
+        fcntl.ioctl(writing, _FICLONE, reading)
+    except OSError:
+        _no_clone.add(pair)  # the answer is the same for every file of these two disks
+        return False
+    return True
+
+
+def in_threads(work: Callable[[_Item], _Result], items: list[_Item]) -> list[_Result]:
+    """Return the results of work that mostly waits for the disk, in any order; the first error is raised."""
+    if len(items) < _WORTH_THREADS:
+        return [work(item) for item in items]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        parts = [items[start::_THREADS] for start in range(_THREADS)]
+        done = list(pool.map(lambda part: [work(item) for item in part], parts))
+    return [result for part in done for result in part]

@@ -1,0 +1,351 @@
+"""The files of a project as a run sees them: a snapshot of the project, then one view per unit.
+
+A `FileView` is frozen. The view of unit n is the snapshot with the diffs of units 1 to n-1 laid over it. Digests are
+computed when asked for and kept by the files' identity. A project file that changes after the snapshot is noticed and
+never read as if it were the old one; `freeze` copies what people edit, so that a run is not disturbed at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import msgspec
+
+from nbkube.errors import Diagnostic, Place, StateError
+from nbkube.state.copying import FileChangingError, copy_file
+from nbkube.state.digests import DigestCache, Identity, has_rested, hash_handle, identity_of, open_unnoticed
+from nbkube.state.ignore import ENVIRONMENT_MARK, IGNORE_FILE, NEVER_DATA, IgnoreRules
+from nbkube.state.model import FileDiff, FileEntry
+
+ROOT_MARKS = ("nbkube.toml", "pyproject.toml", ".git")
+_FROZEN_BYTES = 4 << 20
+_MOST_LINKS = 40
+
+
+class Node(msgspec.Struct, frozen=True, gc=False):
+    """One path of a view. `source` is where its content lies on this disk ("" = in the store under `digest`),
+    `identity` that of the project's file; `frozen` tells that `source` is a private copy of it."""
+
+    kind: Literal["file", "folder", "link"]
+    mode: int = 0o644
+    size: int = 0
+    digest: str = ""
+    target: str = ""
+    source: str = ""
+    identity: Identity | None = None
+    frozen: bool = False
+
+
+class FileView:
+    """The files one unit sees: POSIX path relative to `root` -> Node; the root itself is the path ".".
+
+    `root` is the project's folder, `diagnostics` what the snapshot could not take in.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        nodes: Mapping[str, Node],
+        digests: DigestCache | None = None,
+        diagnostics: tuple[Diagnostic, ...] = (),
+    ) -> None:
+        self.root = root
+        self.nodes = nodes
+        self.diagnostics = diagnostics
+        self._digests = digests or DigestCache()
+        self._computed: dict[str, str] = {}
+        self._children: dict[str, list[str]] | None = None
+
+    def __contains__(self, path: str) -> bool:
+        return path == "." or path in self.nodes
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def digest(self, path: str) -> str:
+        """Return the digest of a file's content, or of a link's target; "" for folders and what is not there."""
+        node = self.nodes.get(path)
+        if node is None or node.kind == "folder":
+            return ""
+        if node.kind == "link":
+            return link_digest(node.target)
+        if node.digest:
+            return node.digest
+        if path not in self._computed:
+            self._computed[path] = self._hash(path, node)
+        return self._computed[path]
+
+    def _hash(self, path: str, node: Node) -> str:
+        assert node.identity is not None
+        known = self._digests.get(node.identity)
+        if known is not None:
+            return known
+        try:
+            handle = open_unnoticed(node.source)
+        except OSError as error:
+            raise changed_meanwhile(path) from error
+        try:
+            began = time.time_ns()
+            digest = hash_handle(handle)
+            if not node.frozen and identity_of(os.fstat(handle)) != node.identity:
+                raise changed_meanwhile(path)
+        finally:
+            os.close(handle)
+        self._digests.add(node.identity, digest, began)
+        return digest
+
+    def outside_digest(self, path: str) -> str:
+        """Return the present digest of a file beyond the workspace; "" where there is none."""
+        found = self._digests.of_file(os.path.realpath(path))
+        return "" if found is None else found[0]
+
+    def names(self, folder: str) -> list[str]:
+        """Return the sorted names in a folder (empty for what is no folder)."""
+        if self._children is None:
+            children: dict[str, list[str]] = {".": []}
+            for path, node in self.nodes.items():
+                parent, _, name = path.rpartition("/")
+                children.setdefault(parent or ".", []).append(name)
+                if node.kind == "folder":
+                    children.setdefault(path, [])
+            self._children = {parent: sorted(names) for parent, names in children.items()}
+        return self._children.get(folder, [])
+
+    def listing_digest(self, folder: str) -> str:
+        """Return the digest of a folder's sorted names; "" where there is no such folder."""
+        if folder != "." and (folder not in self.nodes or self.nodes[folder].kind != "folder"):
+            return ""
+        return hashlib.sha256("\0".join(self.names(folder)).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def resolve(self, path: str) -> str | None:
+        """Return the path that a path leads to when links are followed, whether or not it exists; None if outside."""
+        parts = PurePosixPath(path).parts[::-1]
+        todo = [part for part in parts if part != "."]
+        done: list[str] = []
+        links = 0
+        while todo:
+            part = todo.pop()
+            if part == "..":
+                if not done:
+                    return None
+                done.pop()
+                continue
+            here = "/".join([*done, part])
+            node = self.nodes.get(here)
+            if node is None or node.kind != "link":
+                done.append(part)
+                continue
+            links += 1
+            if links > _MOST_LINKS or node.target.startswith("/"):
+                return None
+            todo += [one for one in PurePosixPath(node.target).parts[::-1] if one != "."]
+        return "/".join(done) or "."
+
+    def exists(self, path: str) -> bool:
+        """Tell whether a path is there, links followed."""
+        found = self.resolve(path)
+        return found is not None and found in self
+
+    def with_diff(self, diff: FileDiff) -> FileView:
+        """Return the view after a unit's diff; where both have a path the diff wins."""
+        nodes = dict(self.nodes)
+        folders = []
+        for path in diff.removed:
+            node = nodes.pop(checked_path(path), None)
+            if node is not None and node.kind == "folder":
+                folders.append((path, node))
+        for entry in diff.changed:
+            _lay_over(nodes, entry)
+        _keep_filled(nodes, folders)
+        return FileView(self.root, nodes, self._digests, self.diagnostics)
+
+    def freeze(self, folder: Path) -> FileView:
+        """Copy project files of up to 4 MiB to a folder and return a view on the copies.
+
+        People edit such files while a run goes on. What changed since the snapshot is taken as it is now. Larger
+        files stay where they are; one that changes during the run is an error when it is needed.
+        """
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        nodes = dict(self.nodes)
+        for number, (path, node) in enumerate(self.nodes.items()):
+            if node.kind == "file" and node.source and node.size <= _FROZEN_BYTES:
+                frozen = self._frozen(path, node, str(folder / str(number)))
+                if frozen is None:
+                    del nodes[path]
+                else:
+                    nodes[path] = frozen
+        return FileView(self.root, nodes, self._digests, self.diagnostics)
+
+    def _frozen(self, path: str, node: Node, copy: str) -> Node | None:
+        """Copy one file. Its node keeps the identity of the original, under which its digest is known to later runs."""
+        for patience in range(20):
+            began = time.time_ns()
+            try:
+                original, _ = copy_file(node.source, copy, None, (0, None))
+            except FileNotFoundError:
+                return None
+            except FileChangingError:
+                time.sleep(0.001 * patience)
+                continue
+            except OSError as error:
+                raise StateError(f"{path} cannot be read: {error.strerror}. Leave it out by {IGNORE_FILE}.") from error
+            identity = identity_of(original)
+            digest = self._computed.get(path, "") if identity == node.identity else ""
+            if not digest and not has_rested(identity, began):
+                with open(copy, "rb") as file:
+                    digest = hash_handle(file.fileno())
+            mode = stat.S_IMODE(original.st_mode)
+            return Node("file", mode, original.st_size, digest, "", copy, identity, frozen=True)
+        raise changed_meanwhile(path)
+
+
+def link_digest(target: str) -> str:
+    """Return the digest that stands for a link."""
+    return hashlib.sha256(b"link\0" + target.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def changed_meanwhile(path: str) -> StateError:
+    """Return the error for a project file that is not what it was when the run began."""
+    return StateError(f"{path} was changed while the run was going on. Run the notebook again.")
+
+
+def checked_path(path: str) -> str:
+    """Return a workspace path, or raise `StateError` where it leads elsewhere (records may come from others)."""
+    if path == "." or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
+        raise StateError(f"{path[:80]!r} is no path of a workspace.")
+    return path
+
+
+def _lay_over(nodes: dict[str, Node], entry: FileEntry) -> None:
+    path = checked_path(entry.path)
+    at = path.find("/")
+    while at > 0:  # what lies above is a folder, else a path could lead out through a link
+        parent = nodes.get(path[:at])
+        if parent is None or parent.kind != "folder":
+            nodes[path[:at]] = Node("folder", 0o755)
+        at = path.find("/", at + 1)
+    old = nodes.get(path)
+    if old is not None and old.kind == "folder" and entry.kind != "folder":
+        for below in [one for one in nodes if one.startswith(path + "/")]:
+            del nodes[below]
+    nodes[path] = Node(entry.kind, entry.mode, entry.size, entry.digest, entry.target)
+
+
+def _keep_filled(nodes: dict[str, Node], removed: list[tuple[str, Node]]) -> None:
+    """Bring back removed folders in which something is left."""
+    if removed:
+        needed = {path[:at] for path in nodes for at, letter in enumerate(path) if letter == "/"}
+        for path, node in removed:
+            if path in needed and path not in nodes:
+                nodes[path] = node
+
+
+def find_root(notebook: Path) -> Path:
+    """Return the project's folder: the nearest that holds nbkube.toml, pyproject.toml or .git, else the notebook's."""
+    folder = Path(os.path.abspath(notebook)).parent
+    for place in (folder, *folder.parents):
+        if any((place / mark).exists() for mark in ROOT_MARKS):
+            return place
+    return folder
+
+
+def snapshot(project: Path, cache: Path | None = None) -> FileView:
+    """Return the project's files as they are now, without reading them.
+
+    Args:
+        project: the project's folder.
+        cache: a file in which digests are kept between runs (made if need be).
+    """
+    root = Path(os.path.realpath(project))
+    rules = IgnoreRules()
+    with contextlib.suppress(FileNotFoundError):
+        rules = IgnoreRules((root / IGNORE_FILE).read_text(encoding="utf-8", errors="replace").splitlines())
+    scan = _Scan(root, rules)
+    scan.run()
+    return FileView(root, scan.nodes, DigestCache(cache), tuple(scan.diagnostics))
+
+
+class _Scan:
+    """One walk over the project."""
+
+    def __init__(self, root: Path, rules: IgnoreRules) -> None:
+        self.root = root
+        self.rules = rules
+        self.nodes: dict[str, Node] = {}
+        self.diagnostics: list[Diagnostic] = []
+
+    def run(self) -> None:
+        folders = [""]
+        while folders:
+            prefix = folders.pop()
+            folders += self._folder(prefix)
+
+    def _folder(self, prefix: str) -> Iterator[str]:
+        try:
+            with os.scandir(f"{self.root}/{prefix}") as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            self._warn(prefix.rstrip("/"), f"cannot be listed ({error.strerror}) and is left out")
+            return
+        if prefix and any(entry.name == ENVIRONMENT_MARK for entry in entries):
+            del self.nodes[prefix[:-1]]
+            return
+        for entry in entries:
+            path = prefix + entry.name
+            if entry.name in NEVER_DATA:
+                continue
+            if self.rules and self.rules.leaves_out(path, folder=entry.is_dir(follow_symlinks=False)):
+                continue
+            try:
+                node = self._node(entry, path)
+            except OSError:  # gone since it was listed
+                continue
+            if node is not None:
+                self.nodes[path] = node
+                if node.kind == "folder":
+                    yield path + "/"
+
+    def _node(self, entry: os.DirEntry[str], path: str) -> Node | None:
+        try:
+            entry.name.encode()
+        except UnicodeEncodeError:
+            self._warn(path.encode("utf-8", "replace").decode(), "has a name that is not UTF-8 and is left out")
+            return None
+        status = entry.stat(follow_symlinks=False)
+        mode = stat.S_IMODE(status.st_mode)
+        if stat.S_ISREG(status.st_mode):
+            return Node("file", mode, status.st_size, "", "", entry.path, identity_of(status))
+        if stat.S_ISDIR(status.st_mode):
+            return Node("folder", mode)
+        if stat.S_ISLNK(status.st_mode):
+            return self._link(entry, path)
+        return None  # sockets, pipes and devices are no data
+
+    def _link(self, entry: os.DirEntry[str], path: str) -> Node | None:
+        """Links that stay inside are kept, relative; a link to a file elsewhere stands for that file, one to a folder
+        elsewhere is kept as it is."""
+        target = os.readlink(entry.path)
+        leads_to = os.path.normpath(os.path.join(os.path.dirname(entry.path), target))
+        real = os.path.realpath(entry.path)
+        if _is_inside(leads_to, str(self.root)) and _is_inside(real, str(self.root)):
+            if target.startswith("/"):
+                target = os.path.relpath(leads_to, os.path.dirname(entry.path))
+            return Node("link", 0o777, target=target)
+        if os.path.isfile(real):
+            status = os.stat(real)
+            return Node("file", stat.S_IMODE(status.st_mode), status.st_size, "", "", real, identity_of(status))
+        return Node("link", 0o777, target=leads_to)
+
+    def _warn(self, path: str, message: str) -> None:
+        self.diagnostics.append(Diagnostic("warning", "workspace", Place(path), message))
+
+
+def _is_inside(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip("/") + "/")

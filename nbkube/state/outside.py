@@ -39,10 +39,7 @@ def is_system_path(path: str, *, absent: bool = False) -> bool:
         return True
     if "/site-packages/" in path or "/dist-packages/" in path:
         return True
-    if absent:
-        home = os.path.expanduser("~")
-        return path.startswith((f"{home}/.", "/tmp/", "/var/tmp/"))
-    return False
+    return absent and path.startswith(os.path.expanduser("~") + "/.")
 
 
 def _below(path: str, folders: tuple[str, ...]) -> bool:

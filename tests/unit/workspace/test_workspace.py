@@ -47,8 +47,8 @@ class Bench:
         """Run Python code in its own process in a fresh workspace; return what was observed."""
         workspace = self.workspace(view)
         prelude = "import os, sys\nfrom pathlib import Path\n"
-        # -P: the interpreter would list the working folder in search of modules
-        subprocess.run([sys.executable, "-B", "-P", "-c", prelude + code], cwd=workspace.target, check=True, timeout=60)
+        # -I: the interpreter would list the working folder in search of modules
+        subprocess.run([sys.executable, "-B", "-I", "-c", prelude + code], cwd=workspace.target, check=True, timeout=60)
         return workspace.observe(**seen)
 
 

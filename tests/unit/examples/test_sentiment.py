@@ -1,0 +1,117 @@
+"""The sentiment example as a notebook: on the real archive where `NBKUBE_TEST_DATA` tells its folder, else on a
+small archive of made-up reviews in the same layout, with entries that must do no harm."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.unit.examples.notebooks import copy_of, run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+GOOD = "wonderful moving brilliant superb delightful touching masterpiece gripping charming perfect".split()
+BAD = "awful boring dreadful waste terrible pointless clumsy dull tedious worst".split()
+PLAIN = "the film a story of and it was with actors scene plot two hours who music camera in is naïve".split()
+
+
+def made_up_review(mood: str, draw: random.Random) -> str:
+    words = draw.choices(PLAIN, k=60) + draw.choices(GOOD if mood == "pos" else BAD, k=8)
+    draw.shuffle(words)
+    return " ".join(words[:30]) + "<br /><br />" + " ".join(words[30:])
+
+
+def made_up_archive(path: Path, each: int) -> None:
+    draw = random.Random(5)
+    with tarfile.open(path, "w:gz") as archive:
+
+        def add(name: str, text: str = "", **attributes: object) -> None:
+            info = tarfile.TarInfo(name)
+            info.size = len(text.encode())
+            for attribute, value in attributes.items():
+                setattr(info, attribute, value)
+            archive.addfile(info, io.BytesIO(text.encode()))
+
+        add("aclImdb", type=tarfile.DIRTYPE)
+        add("aclImdb/README", "about the data")
+        add("aclImdb/train/pos/0_9.txt", type=tarfile.SYMTYPE, linkname="/etc/passwd")
+        add("aclImdb/train/neg/0_1.txt", type=tarfile.LNKTYPE, linkname="/etc/passwd")
+        add("../outside.txt", "must not be written")
+        add("aclImdb/train/unsup/0_0.txt", "nobody judged this")
+        for split in ("test", "train"):
+            for mood in ("neg", "pos"):
+                for number in range(each):
+                    add(f"aclImdb/{split}/{mood}/{number}_5.txt", made_up_review(mood, draw))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with the archive."""
+    given = os.environ.get("NBKUBE_TEST_DATA")
+    if given:
+        assert Path(given, "aclImdb_v1.tar.gz").is_file(), f"NBKUBE_TEST_DATA={given} holds no aclImdb_v1.tar.gz"
+        return given
+    folder = tmp_path_factory.mktemp("data")
+    made_up_archive(folder / "aclImdb_v1.tar.gz", each=550)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def finished(data: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A folder where the notebook has run once without interruption, and what it printed."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, run(copy_of("sentiment", folder), data=data, reviews=2200, epochs=4, encoder="tfidf")
+
+
+def weights(model: Path) -> bytes:
+    with zipfile.ZipFile(model) as archive:
+        return archive.read("model.weights.h5")
+
+
+def test_the_whole_way(finished: tuple[Path, dict[str, str]]) -> None:
+    folder, printed = finished
+    assert "1100 reviews, 550 favourable" in printed["fetch"]
+    assert sorted(path.name for path in (folder / "records").iterdir()) == [
+        *(f"test-00{number}.tfrecord" for number in range(3)),
+        *(f"train-00{number}.tfrecord" for number in range(2)),
+        "valid-000.tfrecord",
+    ]
+    assert [path.name for path in sorted((folder / "checkpoints/tfidf-2200-0").iterdir())] == [
+        f"epoch-00{number}.keras" for number in range(1, 5)
+    ]
+    about = json.loads((folder / "model/about.json").read_text())
+    accuracy, loss = map(float, printed["metrics"].split())
+    assert about["accuracy"] == accuracy > 0.6
+    assert loss < 0.69
+    assert len(printed["show"].splitlines()) == 6
+    assert len(printed["own-words"].splitlines()) == 2
+
+
+def test_nothing_is_unpacked(finished: tuple[Path, dict[str, str]]) -> None:
+    folder, _ = finished
+    assert {path.name for path in folder.iterdir()} == {"sentiment.ipynb", "records", "checkpoints", "model"}
+    assert not (folder.parent / "outside.txt").exists()
+
+
+def test_interrupted_training_goes_on_to_the_same_result(
+    data: str, finished: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    path = copy_of("sentiment", tmp_path)
+    run(path, data=data, reviews=2200, epochs=2, encoder="tfidf")
+    (tmp_path / "checkpoints/tfidf-2200-0/unfinished.keras").write_bytes(b"half a checkpoint")
+    printed = run(path, data=data, reviews=2200, epochs=4, encoder="tfidf")
+    assert [line.split()[:2] for line in printed["train"].splitlines() if line.startswith("epoch")] == [
+        ["epoch", "3"],
+        ["epoch", "4"],
+    ]
+    folder, uninterrupted = finished
+    assert printed["metrics"] == uninterrupted["metrics"]
+    last = "checkpoints/tfidf-2200-0/epoch-004.keras"
+    assert weights(tmp_path / last) == weights(folder / last)

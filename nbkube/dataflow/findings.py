@@ -1,0 +1,113 @@
+"""Faults of names in a notebook: undefined, deleted, used before they are defined."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Protocol
+
+from nbkube.dataflow import tables
+from nbkube.dataflow.model import Unit
+from nbkube.dataflow.parse import place, syntax_diagnostic
+from nbkube.dataflow.units import Analysis, UnitFacts
+from nbkube.dataflow.values import BUILTINS, Place, Read
+from nbkube.errors import Diagnostic, Severity
+
+
+class Source(Protocol):
+    """Where a name may come from (see `flow.Producers`)."""
+
+    units: tuple[int, ...]
+    imported: bool
+    definite: bool
+    deleted: int | None
+
+
+class Findings:
+    """Collects what is wrong while units are analysed; `report` turns it into diagnostics."""
+
+    def __init__(self, file: str, analysis: Analysis) -> None:
+        self._file = file
+        self._analysis = analysis
+        self._missing: list[tuple[int, str, Read]] = []
+        self._deleted: list[tuple[str, Place, int | None]] = []
+        self._facts: list[UnitFacts] = []
+        self._dynamic: int | None = None
+
+    def use(self, at: int, name: str, read: Read, source: Source) -> None:
+        """A unit reads `name`, which may come from `source`."""
+        if source.definite or source.imported or source.units or read.guarded:
+            return
+        if source.deleted is not None and read.definite:
+            self._deleted.append((name, read.place, source.deleted))
+        elif source.deleted is None:
+            self._missing.append((at, name, read))
+
+    def unit(self, at: int, facts: UnitFacts) -> None:
+        """All that was found in unit `at`."""
+        self._facts.append(facts)
+        if self._dynamic is None and facts.effects & tables.DYNAMIC:
+            self._dynamic = at
+        self._deleted.extend((name, where, None) for name, where in facts.gone)
+
+    def report(self, units: Sequence[Unit]) -> tuple[Diagnostic, ...]:
+        """Every diagnostic, in notebook order."""
+        found = [syntax_diagnostic(self._file, parsed) for parsed in self._analysis.unparsed]
+        if self._missing:
+            first = self._first_bound()
+            found.extend(self._undefined(at, name, read, first, units) for at, name, read in self._missing)
+        found.extend(self._gone(*one) for one in self._deleted)
+        for facts in self._facts:
+            found.extend(self._module_change(name, where) for name, where in facts.module_changes)
+        unique = dict.fromkeys(found)
+        return tuple(sorted(unique, key=lambda one: (one.place.cell or 0, one.place.line or 0, one.code)))
+
+    def _first_bound(self) -> dict[str, int]:
+        first: dict[str, int] = {}
+        for at, facts in enumerate(self._facts):
+            for name in facts.bound:
+                first.setdefault(name, at)
+        return first
+
+    def _diagnostic(self, severity: Severity, code: str, where: Place, message: str, hint: str) -> Diagnostic:
+        cell = self._analysis.cells[where.cell]
+        return Diagnostic(severity, code, place(self._file, cell, where.line), message, hint)
+
+    def _undefined(self, at: int, name: str, read: Read, first: dict[str, int], units: Sequence[Unit]) -> Diagnostic:
+        dynamic = self._dynamic is not None and self._dynamic <= at
+        sure = read.definite and not dynamic
+        later = first.get(name)
+        if later is not None and later >= at:
+            message = f"`{name}` is used before it is defined: only {self._unit(units, later)} below defines it."
+            hint = "A pipeline runs the notebook top to bottom; move the definition above its first use."
+            return self._diagnostic("error" if sure else "warning", "undefined-name", read.place, message, hint)
+        near = difflib.get_close_matches(name, [*first, *BUILTINS], n=1)
+        hint = f"Did you mean `{near[0]}`?" if near else "Define it in a cell above, or import it."
+        message = f"`{name}` is not defined in any cell."
+        if dynamic and read.definite:
+            message = f"`{name}` is not defined in any cell; code that binds names unseen may define it."
+        elif not read.definite:
+            message = f"`{name}` may be used here, but no cell defines it."
+        return self._diagnostic("error" if sure else "warning", "undefined-name", read.place, message, hint)
+
+    def _unit(self, units: Sequence[Unit], at: int) -> str:
+        cells = units[at].cells
+        return f"cell {cells[0].number}" if len(cells) == 1 else f"step `{units[at].name}`"
+
+    def _gone(self, name: str, where: Place, deleted: int | None) -> Diagnostic:
+        return self._diagnostic(
+            "error",
+            "deleted-name",
+            where,
+            f"`{name}` has been deleted by `del` before it is used here.",
+            "Drop the `del`, or define the name again.",
+        )
+
+    def _module_change(self, name: str, where: Place) -> Diagnostic:
+        return self._diagnostic(
+            "warning",
+            "module-state",
+            where,
+            f"This changes the imported `{name}` by a computed value, which later steps do not see.",
+            "Set it from a literal (such a statement is run again in later steps), or in the step that needs it.",
+        )

@@ -1,0 +1,185 @@
+"""One unit after the other in notebook order: what each reads, binds, changes and leaves to be replayed."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+
+from nbkube.dataflow import replay, tables
+from nbkube.dataflow.commands import CONFIGURING, Commands, is_literal_environment
+from nbkube.dataflow.escapes import PLACEHOLDER, Escape
+from nbkube.dataflow.model import Replay, Unit
+from nbkube.dataflow.normal import inspects_source
+from nbkube.dataflow.parse import Parsed, parse_cell
+from nbkube.dataflow.paths import Path, join_reads, meet
+from nbkube.dataflow.values import CallEffect, Place, Read
+from nbkube.notebook.model import Cell
+
+
+@dataclass(eq=False, slots=True)
+class UnitFacts:
+    """What was found in one unit. `bound` holds the state of every name at its end, `imported` those that a replayed
+    import binds; `gone` are uses of deleted names, `module_changes` changes of modules that no replay repeats."""
+
+    bound: dict[str, int] = field(default_factory=dict)
+    imported: set[str] = field(default_factory=set)
+    reads: dict[str, Read] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+    replay: list[Replay] = field(default_factory=list)
+    effects: int = 0
+    gone: list[tuple[str, Place]] = field(default_factory=list)
+    module_changes: list[tuple[str, Place]] = field(default_factory=list)
+    inputs: list[Place] = field(default_factory=list)
+    exits: list[Place] = field(default_factory=list)
+    paths: list[tuple[str, Place]] = field(default_factory=list)
+
+
+class Analysis(Commands):
+    """Goes through units; knowledge of names carries over from one to the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells: list[Cell] = []
+        self.unparsed: list[Parsed] = []
+        self.facts = UnitFacts()
+
+    def unit(self, unit: Unit) -> UnitFacts:
+        """Analyse the next unit."""
+        self.facts = facts = UnitFacts()
+        self.path = path = Path()
+        self.frame = CallEffect()
+        self.gone, self.module_changes = facts.gone, facts.module_changes
+        for cell in unit.cells:
+            self._cell(cell)
+        facts.bound, facts.reads = path.bound, path.reads
+        facts.changed, facts.effects = self.frame.changed, self.frame.effects
+        for name in [name for name in facts.changed if name[0] == "\0"]:
+            facts.changed.discard(name)
+        facts.imported = {name for name in facts.imported if name in path.bound}
+        return facts
+
+    def imported(self, name: str) -> None:
+        """A replayed import has bound `name`."""
+        self.facts.imported.add(name)
+
+    def store_global(self, name: str, value: object, *, imported: int = 0) -> None:
+        """Bind a name of the notebook."""
+        super().store_global(name, value, imported=imported)  # type: ignore[arg-type]
+        if not imported and self.looked is None:
+            self.facts.imported.discard(name)
+
+    def _cell(self, cell: Cell) -> None:
+        parsed = parse_cell(cell)
+        self.cell = len(self.cells)
+        self.cells.append(cell)
+        if parsed.tree is None:
+            self.unparsed.append(parsed)
+            self.frame.effects |= tables.DYNAMIC | tables.FILES
+            return
+        if inspects_source(cell.source):
+            self.frame.effects |= tables.INSPECTS
+        self.escapes = parsed.escapes
+        try:
+            self._statements_of(parsed, parsed.tree)
+        except RecursionError:
+            self._coarse(parsed.tree)
+
+    def _statements_of(self, parsed: Parsed, tree: ast.Module) -> None:
+        outer = self.path
+        self.open_heads(parsed.heads)
+        if any(head.name == "timeit" for head in parsed.heads):
+            self.in_own_scope(tree.body, 1)
+        elif "raises-exception" in parsed.cell.tags:
+            # The notebook goes on after an exception here: nothing in it is certain.
+            self.path = inside = Path(outer)
+            self.guarded += 1
+            self.block(tree.body)
+            self.guarded -= 1
+            self.path = outer
+            join_reads(outer, [inside])
+            meet(outer, [inside.bound, {}])
+        else:
+            for statement in tree.body:
+                self._top(statement, parsed)
+                outer.end = ""
+
+    def _top(self, statement: ast.stmt, parsed: Parsed) -> None:
+        """A top-level statement: import, configuration, or any other."""
+        kind = type(statement)
+        if kind is ast.Import or kind is ast.ImportFrom:
+            self._replay_import(statement, parsed)  # type: ignore[arg-type]
+        elif kind is ast.Expr and type(statement.value) is ast.Call:  # type: ignore[attr-defined]
+            call: ast.Call = statement.value  # type: ignore[attr-defined]
+            if type(call.func) is ast.Name and call.func.id == PLACEHOLDER:
+                self._replay_magic(call, statement)
+            else:
+                self._maybe_configuration(statement, parsed)
+        elif isinstance(statement, ast.Assign | ast.AugAssign):
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+            if type(target) is ast.Name:
+                self.block((statement,))
+            else:
+                self._maybe_configuration(statement, parsed)
+        else:
+            self.block((statement,))
+
+    def _replay_import(self, statement: ast.Import | ast.ImportFrom, parsed: Parsed) -> None:
+        future = isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
+        binds = tuple(
+            alias.asname or (alias.name if isinstance(statement, ast.ImportFrom) else alias.name.partition(".")[0])
+            for alias in statement.names
+            if alias.name != "*"
+        )
+        self._add(
+            Replay("future" if future else "import", *self._source(statement, parsed), binds=() if future else binds)
+        )
+        self.block((statement,))
+
+    def _maybe_configuration(self, statement: ast.stmt, parsed: Parsed) -> None:
+        needs = replay.needs(statement, self.values)
+        if needs is None:
+            self.block((statement,))
+            return
+        self._add(Replay("config", *self._source(statement, parsed), needs=needs))
+        effects = self.frame.effects
+        self.configuring = True
+        self.block((statement,))
+        self.configuring = False
+        # What a replayed statement does to the process is done again where it matters.
+        self.frame.effects = effects | (self.frame.effects & (tables.SEEDS | tables.INSPECTS))
+
+    def _replay_magic(self, call: ast.Call, statement: ast.stmt) -> None:
+        argument = call.args[0]
+        escape = self.escapes[argument.value] if isinstance(argument, ast.Constant) else None  # type: ignore[index]
+        if escape is not None and escape.kind == "magic" and _is_configuring(escape):
+            cell = self.cells[self.cell]
+            line = escape.line + cell.first_line - 1
+            self._add(Replay("magic", cell.number, line, f"%{escape.name} {escape.text}".strip()))
+        self.block((statement,))
+
+    def _add(self, one: Replay) -> None:
+        self.facts.replay.append(one)
+
+    def _source(self, statement: ast.stmt, parsed: Parsed) -> tuple[int, int, str]:
+        """Cell number, line and text of a statement."""
+        cell = parsed.cell
+        line = statement.lineno + cell.first_line - 1
+        return cell.number, line, ast.get_source_segment(parsed.source, statement) or ast.unparse(statement)
+
+    def _coarse(self, tree: ast.Module) -> None:
+        """Code nested too deeply to follow: it may read and bind every name in it and do anything."""
+        for one in ast.walk(tree):
+            if isinstance(one, ast.Name):
+                place = Place(self.cell, one.lineno)
+                self.path.maybe = 1
+                if isinstance(one.ctx, ast.Load):
+                    self.load_global(one.id, place, False)
+                else:
+                    self.store_global(one.id, None)
+        self.path.maybe = 0
+        self.scope, self.looked, self.depth, self.configuring, self.loops = None, None, 0, False, []
+        self.frame.effects |= tables.FILES | tables.DYNAMIC | tables.RANDOM
+
+
+def _is_configuring(escape: Escape) -> bool:
+    return not escape.assigned and (escape.name in CONFIGURING or is_literal_environment(escape))

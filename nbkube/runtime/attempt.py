@@ -1,0 +1,297 @@
+"""One attempt at a unit, as its parent sees it: workspace, process, events, files, result."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from nbkube.runtime.connection import Connection
+from nbkube.runtime.program import Failure, StepProgram, StepResult, StepTask
+from nbkube.runtime.transcript import Transcript
+from nbkube.state.model import FileDiff, FileReads, OutputRef
+from nbkube.state.workspace import FileView, observe, prepare
+from nbkube.storage.model import ObjectStore
+
+SETTLE = 30.0
+"""Seconds that processes which a step has started may run on after its good end."""
+
+Event = dict[str, Any]
+
+
+class Executed(msgspec.Struct, frozen=True):
+    """How the cells of a unit ended; `holes`: names whose values could not be stored -> why."""
+
+    failure: Failure | None
+    holes: dict[str, str]
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """What an attempt leaves when its last process has gone. `log`: digest of all it printed."""
+
+    result: StepResult
+    reads: FileReads
+    diff: FileDiff
+    log: str
+    seconds: float
+    mounted: bool
+
+
+class Attempt:
+    """One step process; used from one thread, `cancel` from any.
+
+    Args:
+        task: what to run and where.
+        view: the files it is to see.
+        store: where values and outputs go; the process opens it again by its URL.
+        on_event: receives progress, in the thread that calls the methods.
+        python: the interpreter.
+        settle: seconds that processes left behind may take to end by themselves.
+    """
+
+    def __init__(
+        self,
+        task: StepTask,
+        view: FileView,
+        store: ObjectStore,
+        on_event: Callable[[Event], None],
+        *,
+        python: str = sys.executable,
+        settle: float = SETTLE,
+    ) -> None:
+        self._task = task
+        self._view = view
+        self._store = store
+        self._on_event = on_event
+        self._python = python
+        self._settle = settle
+        self._lock = threading.Lock()
+        self._stopped: Failure | None = None
+        self._connection: Connection | None = None
+        self._failure: Failure | None = None
+        self._hold = Path(tempfile.gettempdir())
+        self._started = 0.0
+
+    def execute(self, timeout: float | None = None) -> Executed:
+        """Prepare the workspace, run the unit, and store what it made; the process stays for `extend` or `finish`.
+
+        Raises:
+            StateError: the workspace cannot be prepared.
+        """
+        self._started = time.monotonic()
+        self._hold = Path(tempfile.mkdtemp(prefix="nbkube-"))
+        self._transcript = Transcript(self._on_event, self._hold / "log")
+        self._transcript.expect(self._task.program.cells)
+        secret = secrets.token_hex(16)
+        self._transcript.begin(secret)
+        with self._lock:
+            if self._stopped is not None:
+                self._transcript.close()
+                return Executed(self._stopped, {})
+            # The process imports what it needs while the workspace is made.
+            self._connection = self._start()
+        try:
+            prepare(self._view, Path(self._task.workspace), self._store)
+        except BaseException:
+            self.cancel()
+            self._end()
+            self._clear()
+            raise
+        task = msgspec.to_builtins(self._task)
+        self._connection.send({"op": "task", "task": task, "secret": secret, "hold": str(self._hold / "hold")})
+        self._on_event({"event": "started"})
+        return self._await_executed(timeout)
+
+    def extend(
+        self, program: StepProgram, bindings: dict[str, OutputRef], timeout: float | None = None
+    ) -> Executed:
+        """Run one more unit in the living process; names it has not loaded or bound come from `bindings` now."""
+        assert self._connection is not None, "extend comes after execute"
+        self._transcript.expect(program.cells)
+        self._connection.send(
+            {"op": "extend", "program": msgspec.to_builtins(program), "bindings": msgspec.to_builtins(bindings)}
+        )
+        return self._await_executed(timeout)
+
+    def finish(self) -> Finished:
+        """End the process, wait until nothing of it is left, and take what it made and what it did to its files.
+
+        Raises:
+            StorageError: outputs cannot be stored.
+        """
+        connection = self._connection
+        if connection is None:
+            self._clear()
+            return Finished(StepResult(failure=self._stopped), FileReads(), FileDiff(), "", 0.0, mounted=False)
+        try:
+            connection.send({"op": "finish"})
+            self._end()
+            result = self._result()
+            diff, reads = FileDiff(), FileReads()
+            if self._stopped is None or self._stopped.kind != "cancelled":
+                reads, diff = self._files(result)
+            executed = self._store.put(self._transcript.notebook())
+            log = self._store.put_file(self._hold / "log")
+            return Finished(
+                msgspec.structs.replace(
+                    result,
+                    executed=executed,
+                    cpu_seconds=connection.cpu_seconds,
+                    peak_memory=connection.peak_memory,
+                ),
+                reads,
+                diff,
+                log,
+                time.monotonic() - self._started,
+                bool(connection.started.get("mounted")),
+            )
+        finally:
+            self._clear()
+
+    def cancel(self, failure: Failure | None = None) -> None:
+        """End the whole process group, or keep it from starting; returns at once, `execute` and `finish` follow."""
+        with self._lock:
+            if self._stopped is None:
+                self._stopped = failure or Failure("cancelled", "the step was cancelled", exit_code=130)
+            if self._connection is not None:
+                self._connection.kill()
+
+    # -- the process -----------------------------------------------------------------------------------------------
+
+    def _start(self) -> Connection:
+        (self._hold / "hold").mkdir()
+        environment = {
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            **os.environ,
+            **self._task.program.env,
+            "PYTHONHASHSEED": self._task.hash_seed,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        return Connection(
+            [self._python, "-m", "nbkube.runtime"],
+            environment,
+            self._settle,
+            self._transcript,
+            lambda size: self._on_event({"event": "memory", "bytes": size}),
+        )
+
+    def _await_executed(self, timeout: float | None) -> Executed:
+        assert self._connection is not None
+        passed = self._transcript.passed
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self._connection.pump(lambda: bool(passed), deadline):
+            cell = self._transcript.cell
+            self.cancel(
+                Failure(
+                    "timeout",
+                    f"the step took longer than {timeout:g} seconds",
+                    cell=cell.number if cell else None,
+                    cell_id=cell.id if cell else "",
+                    exit_code=124,
+                )
+            )
+            self._connection.pump(lambda: False, None)
+        if not passed or self._stopped is not None:
+            self._end()
+            self._failure = self._stopped or self._death()
+            return Executed(self._failure, {})
+        message = passed.popleft()
+        if message["failure"] is not None:
+            self._failure = msgspec.convert(message["failure"], Failure)
+        return Executed(self._failure, message["holes"])
+
+    def _end(self) -> None:
+        """Wait until no process is left."""
+        assert self._connection is not None
+        if not self._connection.ended:
+            self._connection.pump(lambda: False, None)
+        if not self._closed:
+            self._closed = True
+            self._connection.close()
+
+    _closed = False
+
+    def _death(self) -> Failure:
+        """Say how a process ended that did not answer any more."""
+        assert self._connection is not None
+        status, cell = self._connection.status, self._transcript.cell
+        kind, code = "internal", 1
+        if status is not None and status < 0:
+            name = signal.Signals(-status).name
+            hint = " (perhaps there was not enough memory)" if -status == signal.SIGKILL else ""
+            kind, code, message = "killed", 128 - status, f"the process was ended by {name}{hint}"
+        elif cell is not None:
+            kind, message = "exit", f"the process ended with status {status} before the step had finished"
+        else:
+            message = f"the step process could not start (status {status}): {self._log_tail()}"
+        return Failure(
+            kind, message, cell=cell.number if cell else None, cell_id=cell.id if cell else "", exit_code=code
+        )
+
+    def _log_tail(self) -> str:
+        text = (self._hold / "log").read_bytes()[-2000:].decode("utf-8", "replace").strip()
+        return text.rpartition("\n")[2]
+
+    # -- the result ------------------------------------------------------------------------------------------------
+
+    def _result(self) -> StepResult:
+        for message in self._transcript.passed:
+            if message["event"] == "result":
+                result = msgspec.convert(message["result"], StepResult)
+                return msgspec.structs.replace(result, failure=self._stopped or self._failure)
+        return StepResult(failure=self._stopped or self._failure or self._death())
+
+    def _files(self, result: StepResult) -> tuple[FileReads, FileDiff]:
+        assert self._connection is not None
+        workspace = Path(self._task.workspace)
+        for made in self._connection.started.get("made", ()):
+            (workspace / made).rmdir()
+        reads, diff = observe(workspace, self._view)
+        root = self._connection.started.get("root", "")
+        return (self._with_looks(reads, result, root) if root else reads), diff
+
+    def _with_looks(self, reads: FileReads, result: StepResult, root: str) -> FileReads:
+        """Add what only the process itself could tell to the reads found in the workspace."""
+        view = self._view
+        read, listed, outside = dict(reads.read), dict(reads.listed), dict(reads.outside)
+        missed = set(reads.missed)
+        for path in (*result.opened, *result.module_files):
+            inside = _relative(path, root)
+            if inside is None:
+                if digest := view.outside_digest(path):
+                    outside[path] = digest
+            elif digest := view.digest(inside):
+                read[inside] = digest
+        for path in result.listed:
+            inside = _relative(path, root)
+            if inside is not None and (digest := view.listing_digest(inside)):
+                listed[inside] = digest
+        for path in result.missed:
+            inside = _relative(path, root)
+            if inside is not None and not view.exists(inside):
+                missed.add(inside)
+        return FileReads(read, listed, tuple(sorted(missed)), outside)
+
+    def _clear(self) -> None:
+        if self._started:
+            shutil.rmtree(self._hold, ignore_errors=True)
+
+
+def _relative(path: str, root: str) -> str | None:
+    """Return a path relative to the root, None if it is not below it."""
+    if path == root:
+        return "."
+    return path[len(root) + 1 :] if path.startswith(root.rstrip("/") + "/") else None
+
+
+__all__ = ["Attempt", "Executed", "Finished"]

@@ -1,0 +1,171 @@
+"""The parent's side of one step process: it starts it, reads what comes, and sees it end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nbkube.runtime.kernel import session_members
+from nbkube.runtime.transcript import Transcript
+
+_DRAIN = 1.0
+"""Seconds to wait for the end of the pipes after the last known process has gone."""
+
+
+class Connection:
+    """A step process and its watcher. One thread pumps; `kill` and `wake` may come from any.
+
+    Args:
+        command: the interpreter and its options, up to the module's arguments.
+        environment: the process's environment.
+        settle: seconds that processes left behind may take to end by themselves.
+        transcript: takes text and the messages that have a place in it.
+        on_memory: takes the bytes that all processes of the step hold, now and then.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        settle: float,
+        transcript: Transcript,
+        on_memory: Callable[[int], None],
+    ) -> None:
+        self._transcript = transcript
+        self._on_memory = on_memory
+        self._control, control = socket.socketpair()
+        self._watch, watch = socket.socketpair()
+        with control, watch:
+            self._process: subprocess.Popen[bytes] = subprocess.Popen(
+                [*command, str(control.fileno()), str(watch.fileno()), str(settle)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # Where this very package is found, whatever the interpreter has installed.
+                cwd=Path(__file__).parents[2],
+                env=dict(environment),
+                pass_fds=(control.fileno(), watch.fileno()),
+                start_new_session=True,
+            )
+        self._partial = {"control": b"", "watch": b""}
+        self._selector = selectors.DefaultSelector()
+        for name, source in (("control", self._control), ("watch", self._watch)):
+            self._selector.register(source, selectors.EVENT_READ, name)
+        for name, pipe in (("stdout", self._process.stdout), ("stderr", self._process.stderr)):
+            assert pipe is not None
+            self._selector.register(pipe, selectors.EVENT_READ, name)
+        self.started: dict[str, Any] = {}
+        """What the worker said first."""
+        self.status: int | None = None
+        """How the worker ended: exit status, or minus the signal."""
+        self.ended = False
+        """Whether no process of the step is left."""
+        self.cpu_seconds = 0.0
+        self.peak_memory = 0
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Tell the worker something; one that has ended hears nothing."""
+        with contextlib.suppress(OSError):
+            self._control.sendall(json.dumps(message).encode() + b"\n")
+
+    def kill(self) -> None:
+        """Have all processes ended; returns at once."""
+        with contextlib.suppress(OSError):
+            self._watch.send(b"K")
+
+    def pump(self, done: Callable[[], bool], deadline: float | None) -> bool:
+        """Pass on what comes until `done` or the end of all processes; False if the deadline came first."""
+        while not done() and not self.ended:
+            wait = None if deadline is None else deadline - time.monotonic()
+            if wait is not None and wait <= 0:
+                return False
+            self._step(wait)
+        return True
+
+    def close(self) -> None:
+        """Take what is still in the pipes and let go of everything."""
+        until = time.monotonic() + _DRAIN
+        while self.ended and self._reading("stdout", "stderr") and (wait := until - time.monotonic()) > 0:
+            self._step(wait)
+        self._transcript.close()
+        for key in list(self._selector.get_map().values()):
+            self._forget(key.fileobj)
+        self._selector.close()
+        self._control.close()
+        self._watch.close()
+        self._process.wait()
+        for pipe in (self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            pipe.close()
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def _step(self, wait: float | None) -> None:
+        for key, _ in self._selector.select(wait):
+            source = key.fileobj
+            try:
+                data = os.read(key.fd, 1 << 16)
+            except ConnectionResetError:
+                data = b""
+            if key.data in ("stdout", "stderr"):
+                self._transcript.text(key.data, data)
+            else:
+                self._lines(key.data, data)
+            if not data:
+                self._forget(source)
+
+    def _forget(self, source: Any) -> None:
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(source)
+
+    def _reading(self, *names: str) -> bool:
+        return any(key.data in names for key in self._selector.get_map().values())
+
+    def _lines(self, name: str, data: bytes) -> None:
+        if not data and name == "watch" and not self.ended:
+            self._watcher_lost()
+        *lines, self._partial[name] = (self._partial[name] + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if name == "watch":
+                self._watched(message)
+            elif message["event"] == "started":
+                self.started = message
+            else:
+                self._transcript.message(message)
+
+    def _watched(self, message: dict[str, Any]) -> None:
+        if "memory" in message:
+            self.peak_memory = max(self.peak_memory, message["memory"])
+            self._on_memory(message["memory"])
+        elif "worker" in message:
+            self.status = message["worker"]
+        elif "leftover" in message:
+            names = ", ".join(message["leftover"]) or "a process"
+            self._transcript.say(f"nbkube: still running at the end of the step, and ended: {names}\n")
+        else:
+            self.status = message["ended"] if self.status is None else self.status
+            self.cpu_seconds = message["cpu"]
+            self.peak_memory = max(self.peak_memory, message["peak"])
+            self.ended = True
+
+    def _watcher_lost(self) -> None:
+        """Do the watcher's work: somebody has killed it, and the worker ends with it."""
+        worker = self.started.get("process")
+        while worker and (left := session_members(worker)):
+            for process in left:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(process, signal.SIGKILL)
+            time.sleep(0.01)
+        self.status = -signal.SIGKILL if self.status is None else self.status
+        self.ended = True
+

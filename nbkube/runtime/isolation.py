@@ -1,0 +1,97 @@
+"""Showing a workspace at the project's own path, so that absolute paths are those of the notebook."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from nbkube.runtime.kernel import bind_mount, drop_powers, end_with_parent, private_mounts
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where the step runs: `root` as the cells see the project, `store` as the worker reaches it, `mounted` or not.
+
+    `made` are the folders made in the workspace as places for further mounts, relative to it.
+    """
+
+    root: str
+    store: str
+    mounted: bool
+    made: tuple[str, ...] = ()
+
+
+def enter(workspace: str, root: str, store: str, hold: str) -> Place:
+    """Show `workspace` at `root` to this process if that can be done; say what became of it.
+
+    Args:
+        workspace: the folder prepared for this attempt.
+        root: the project's own folder.
+        store: path or URL of the store; one below the project stays reachable at another path.
+        hold: an empty folder outside the project, to keep hold of what the mount would hide.
+    """
+    workspace, root = os.path.realpath(workspace), os.path.realpath(root)
+    if root == workspace:
+        return Place(root, store, mounted=False)
+    reachable = not _below(hold, root) and not _below(root, workspace) and os.path.isdir(root) and root != "/"
+    if not reachable or not private_mounts():
+        return Place(workspace, store, mounted=False)
+    kept = {path: os.path.join(hold, str(number)) for number, path in enumerate(_hidden(root, workspace))}
+    for path, shelf in kept.items():
+        os.mkdir(shelf)
+        bind_mount(path, shelf)
+    folder = _folder_of(store)
+    shelf = os.path.join(hold, "store")
+    if folder and _below(folder, root):
+        os.mkdir(shelf)
+        bind_mount(folder, shelf)
+        store = shelf
+    bind_mount(workspace, root)
+    made: list[str] = []
+    for path, held in kept.items():
+        made.extend(_make(path, root))
+        bind_mount(held, path)
+    drop_powers()
+    # The powers gained on the way may have cleared it.
+    end_with_parent(signal.SIGKILL)
+    return Place(root, store, mounted=True, made=tuple(made))
+
+
+def _hidden(root: str, workspace: str) -> list[str]:
+    """Return folders of the interpreter that lie in the project but not in the workspace, such as `.venv`."""
+    wanted = [os.path.realpath(one) for one in (sys.prefix, sys.exec_prefix, sys.base_prefix, *_existing(sys.path))]
+    found: list[str] = []
+    for path in sorted(set(wanted)):
+        if not _below(path, root) or path == root or any(_below(path, one) for one in found):
+            continue
+        if not os.path.exists(os.path.join(workspace, os.path.relpath(path, root))):
+            found.append(path)
+    return found
+
+
+def _existing(paths: Iterable[str]) -> list[str]:
+    return [path for path in paths if path and os.path.isdir(path)]
+
+
+def _folder_of(store: str) -> str:
+    path = unquote(urlsplit(store).path) if store.startswith("file://") else store
+    return os.path.realpath(path) if "://" not in path and os.path.isdir(path) else ""
+
+
+def _make(path: str, root: str) -> list[str]:
+    """Make a folder and those above it; return what had to be made, relative to the root."""
+    made: list[str] = []
+    while not os.path.isdir(path):
+        made.append(os.path.relpath(path, root))
+        path = os.path.dirname(path)
+    for one in reversed(made):
+        os.mkdir(os.path.join(root, one))
+    return made
+
+
+def _below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")

@@ -1,0 +1,272 @@
+"""The step process: runs the cells of a unit as a notebook would, publishes what they made, and reports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import io
+import os
+import sys
+import threading
+import time
+import traceback
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from nbkube.errors import NbkubeError
+from nbkube.runtime.channel import Channel
+from nbkube.runtime.isolation import enter
+from nbkube.runtime.observation import Observation
+from nbkube.runtime.program import CellProgram, Failure, ReplayProgram, StepProgram, StepTask
+from nbkube.runtime.shell import (
+    InputRequestedError,
+    StepShell,
+    is_place,
+    make_shell,
+    place_name,
+    strip_ansi,
+)
+from nbkube.runtime.values import Values
+from nbkube.state.model import OutputRef
+
+_THREADS_END = 30.0
+_TASKS_END = 10.0
+
+
+class Worker:
+    """One step process, from its task to its result."""
+
+    def __init__(self, task: StepTask, channel: Channel, hold: str) -> None:
+        self._task = task
+        self._channel = channel
+        place = enter(task.workspace, task.root, task.store, hold)
+        os.chdir(os.path.join(place.root, task.cwd))
+        said = {"mounted": place.mounted, "made": place.made, "root": place.root, "process": os.getpid()}
+        channel.send({"event": "started", **said})
+        # As in a kernel: modules beside the notebook are found in whatever folder is the current one.
+        sys.path.insert(0, "")
+        sys.argv = ["ipykernel_launcher.py"]
+        self._values = Values(task.bindings, place.store, place.root)
+        self._shell = make_shell(self._values.namespace, channel, os.path.join(hold, "ipython"))
+        self._observation = Observation(place.root, (hold, place.store, os.path.dirname(__file__)), is_place)
+        self._failure: Failure | None = None
+        self._replayed = 0
+        self._metrics: dict[str, Any] = {}
+
+    async def serve(self) -> None:
+        """Run the task's unit, then whatever the parent asks for, until it asks for the result."""
+        self._observation.start()
+        await self._run_unit(self._task.program)
+        while True:
+            message = await self._next_message()
+            if message is None:
+                os._exit(1)
+            if message["op"] == "finish":
+                break
+            program = msgspec.convert(message["program"], StepProgram)
+            self._values.rebind(msgspec.convert(message["bindings"], dict[str, OutputRef]))
+            os.environ.update(program.env)
+            await self._run_unit(program)
+        self._finish()
+
+    async def _next_message(self) -> dict[str, Any] | None:
+        """Wait for the parent without stopping the tasks that cells have started."""
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_reader(self._channel.fileno(), ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_reader(self._channel.fileno())
+        return self._channel.receive()
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    async def _run_unit(self, program: StepProgram) -> None:
+        holes: dict[str, str] = {}
+        self._failure = await self._replay(program)
+        if self._failure is None:
+            self._values.begin(program)
+            self._failure = await self._run_cells(program)
+        if self._failure is None:
+            await self._settle()
+            try:
+                holes = self._values.publish()
+                self._take_metrics(program)
+            except NbkubeError as error:
+                self._failure = Failure("unstorable", str(error), type=type(error).__name__)
+        self._channel.flush_all()
+        failure = msgspec.to_builtins(self._failure) if self._failure is not None else None
+        self._channel.place({"event": "executed", "failure": failure, "holes": holes})
+
+    async def _replay(self, program: StepProgram) -> Failure | None:
+        """Run the statements of earlier cells again that this process has not run yet; their output is dropped."""
+        statements, self._replayed = program.replay[self._replayed :], len(program.replay)
+        if not statements:
+            return None
+        self._channel.place({"event": "replay", "state": "started"})
+        try:
+            for statement in statements:
+                place = place_name(program.filename, statement.cell)
+                error = await self._run(self._padded(statement), f"{place} (again)", history=False)
+                if error is not None:
+                    return self._describe(error, f"{place} (again)", statement.cell, "", 0)
+        finally:
+            self._channel.flush_all()
+            self._channel.place({"event": "replay", "state": "finished"})
+        return None
+
+    def _padded(self, statement: ReplayProgram) -> str:
+        # Blank lines before it keep the line numbers of the original cell.
+        if statement.source.startswith("%"):
+            return statement.source
+        return "\n" * max(statement.line - 1, 0) + statement.source
+
+    async def _run_cells(self, program: StepProgram) -> Failure | None:
+        for cell in program.cells:
+            self._channel.place({"event": "cell", "cell": cell.number, "state": "started"})
+            started = time.monotonic()
+            self._shell.execution_count = cell.code_number
+            place = place_name(program.filename, cell.number)
+            error = await self._run(cell.source, place, history=True, cell_id=cell.id)
+            if os.getpid() != self._observation.process:
+                # A child that the cell forked has come out of the cell: it is no step.
+                os._exit(0)
+            # Tasks that the cell has started get their turn, as between two cells of a kernel.
+            await asyncio.sleep(0)
+            self._channel.flush_all()
+            seconds = round(time.monotonic() - started, 6)
+            state = "failed" if error is not None else "finished"
+            self._channel.place({"event": "cell", "cell": cell.number, "state": state, "seconds": seconds})
+            if error is not None and not cell.raises:
+                return self._describe(error, place, cell.number, cell.id, cell.first_line - 1)
+        return None
+
+    async def _run(self, source: str, place: str, *, history: bool, cell_id: str = "") -> BaseException | None:
+        shell = self._shell
+        shell.compile.place, shell.compile.uses = place, 0
+        shell.last_traceback = ""
+        broken = None
+        try:
+            transformed = shell.transform_cell(source)
+        except Exception:  # noqa: BLE001 - the shell reports it as the cell's error
+            transformed, broken = source, sys.exc_info()
+        result = await shell.run_cell_async(
+            source,
+            store_history=history,
+            transformed_cell=transformed,
+            preprocessing_exc_tuple=broken,
+            cell_id=cell_id or None,
+        )
+        shell.events.trigger("post_execute")
+        shell.events.trigger("post_run_cell", result)
+        error: BaseException | None = result.error_before_exec or result.error_in_exec
+        return error
+
+    def _describe(self, error: BaseException, place: str, cell: int, cell_id: str, offset: int) -> Failure:
+        kind = "error"
+        if isinstance(error, SystemExit):
+            kind = "exit"
+        elif isinstance(error, (InputRequestedError,)):
+            kind = "input"
+        line = _line_in(error, place)
+        message = str(error) or type(error).__name__
+        if kind == "exit":
+            message = f"the cell ended the process (exit status {error.code if isinstance(error, SystemExit) else 1})"
+        return Failure(
+            kind=kind,
+            message=strip_ansi(message),
+            cell=cell or None,
+            cell_id=cell_id,
+            line=line + offset if line is not None else None,
+            type=type(error).__name__,
+            traceback=self._shell.last_traceback,
+        )
+
+    # -- ending ----------------------------------------------------------------------------------------------------
+
+    async def _settle(self) -> None:
+        """Let tasks and threads that the cells have started come to their end: what they change belongs to the step."""
+        current = asyncio.current_task()
+        tasks = [task for task in asyncio.all_tasks() if task is not current]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_TASKS_END)
+        deadline = time.monotonic() + _THREADS_END
+        pools = getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", {})
+        for thread in threading.enumerate():
+            # Threads of pools wait for work for ever; the interpreter ends them.
+            if not thread.daemon and thread is not threading.main_thread() and thread not in pools:
+                while thread.is_alive() and time.monotonic() < deadline:
+                    thread.join(0.05)
+                    await asyncio.sleep(0)
+
+    def _take_metrics(self, program: StepProgram) -> None:
+        for name in program.metrics:
+            with contextlib.suppress(KeyError):
+                self._metrics[name] = plain(self._values.namespace[name])
+
+    def _finish(self) -> None:
+        self._observation.stop()
+        result: dict[str, Any] = {"failure": self._failure, "metrics": self._metrics}
+        self._observation.into(result)
+        self._values.into(result)
+        self._channel.flush_all()
+        self._channel.place({"event": "result", "result": msgspec.to_builtins(result)})
+
+
+def plain(value: Any) -> Any:
+    """Return a metric's value as JSON can hold it: numbers of libraries become plain ones, other things text."""
+    if hasattr(value, "item") and getattr(value, "size", None) == 1:
+        value = value.item()
+    elif hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    return str(value)
+
+
+def _line_in(error: BaseException, place: str) -> int | None:
+    if isinstance(error, SyntaxError) and error.filename == place:
+        return error.lineno
+    found = None
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == place:
+            found = trace.tb_lineno
+        trace = trace.tb_next
+    return found
+
+
+def flush_open_files() -> None:
+    """Write out files that cells have opened and never closed."""
+    for one in gc.get_objects():
+        if isinstance(one, (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)) and not one.closed:
+            with contextlib.suppress(OSError, ValueError):
+                one.flush()
+
+
+def run(channel: Channel) -> None:
+    """Serve one task from start to end; return when the process may exit."""
+    message = channel.receive()
+    if message is None:
+        return
+    channel.take_over_output(message["secret"])
+    try:
+        worker = Worker(msgspec.convert(message["task"], StepTask), channel, message["hold"])
+        asyncio.new_event_loop().run_until_complete(worker.serve())
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent must learn of it
+        failure = Failure("internal", f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+        channel.place({"event": "executed", "failure": msgspec.to_builtins(failure), "holes": {}})
+        os._exit(1)
+    flush_open_files()
+
+
+# Names that only make the module's types complete.
+_ = (CellProgram, StepShell)

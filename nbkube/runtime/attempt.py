@@ -20,7 +20,8 @@ from nbkube.runtime.connection import Connection
 from nbkube.runtime.program import Failure, StepProgram, StepResult, StepTask
 from nbkube.runtime.transcript import Transcript
 from nbkube.state.model import FileDiff, FileReads, OutputRef
-from nbkube.state.workspace import FileView, observe, prepare
+from nbkube.state.snapshot import FileView
+from nbkube.state.workspace import Workspace, prepare
 from nbkube.storage.model import ObjectStore
 
 SETTLE = 30.0
@@ -81,6 +82,8 @@ class Attempt:
         self._failure: Failure | None = None
         self._hold = Path(tempfile.gettempdir())
         self._started = 0.0
+        self._workspace: Workspace | None = None
+        self._closed = False
 
     def execute(self, timeout: float | None = None) -> Executed:
         """Prepare the workspace, run the unit, and store what it made; the process stays for `extend` or `finish`.
@@ -101,7 +104,7 @@ class Attempt:
             # The process imports what it needs while the workspace is made.
             self._connection = self._start()
         try:
-            prepare(self._view, Path(self._task.workspace), self._store)
+            self._workspace = prepare(self._view, Path(self._task.workspace), self._store)
         except BaseException:
             self.cancel()
             self._end()
@@ -219,8 +222,6 @@ class Attempt:
             self._closed = True
             self._connection.close()
 
-    _closed = False
-
     def _death(self) -> Failure:
         """Say how a process ended that did not answer any more."""
         assert self._connection is not None
@@ -253,45 +254,19 @@ class Attempt:
 
     def _files(self, result: StepResult) -> tuple[FileReads, FileDiff]:
         assert self._connection is not None
-        workspace = Path(self._task.workspace)
+        assert self._workspace is not None
         for made in self._connection.started.get("made", ()):
-            (workspace / made).rmdir()
-        reads, diff = observe(workspace, self._view)
-        root = self._connection.started.get("root", "")
-        return (self._with_looks(reads, result, root) if root else reads), diff
-
-    def _with_looks(self, reads: FileReads, result: StepResult, root: str) -> FileReads:
-        """Add what only the process itself could tell to the reads found in the workspace."""
-        view = self._view
-        read, listed, outside = dict(reads.read), dict(reads.listed), dict(reads.outside)
-        missed = set(reads.missed)
-        for path in (*result.opened, *result.module_files):
-            inside = _relative(path, root)
-            if inside is None:
-                if digest := view.outside_digest(path):
-                    outside[path] = digest
-            elif digest := view.digest(inside):
-                read[inside] = digest
-        for path in result.listed:
-            inside = _relative(path, root)
-            if inside is not None and (digest := view.listing_digest(inside)):
-                listed[inside] = digest
-        for path in result.missed:
-            inside = _relative(path, root)
-            if inside is not None and not view.exists(inside):
-                missed.add(inside)
-        return FileReads(read, listed, tuple(sorted(missed)), outside)
+            (self._workspace.target / made).rmdir()
+        return self._workspace.observe(
+            opened=(*result.opened, *result.module_files),
+            listed=result.listed,
+            missed=result.missed,
+            written=result.replaced,
+        )
 
     def _clear(self) -> None:
         if self._started:
             shutil.rmtree(self._hold, ignore_errors=True)
-
-
-def _relative(path: str, root: str) -> str | None:
-    """Return a path relative to the root, None if it is not below it."""
-    if path == root:
-        return "."
-    return path[len(root) + 1 :] if path.startswith(root.rstrip("/") + "/") else None
 
 
 __all__ = ["Attempt", "Executed", "Finished"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from nbkube.errors import StorageError
+from nbkube.runtime.distributions import distributions, installed_versions
 from nbkube.runtime.program import StepManifest
 from nbkube.storage.model import ObjectStore
 
@@ -21,3 +22,6 @@ def commit(store: ObjectStore, key: str, proof: str, manifest: StepManifest) -> 
     if data is None:
         raise StorageError(f"{store.url}: {name} exists and cannot be read. Run the step again.")
     return msgspec.json.decode(data, type=StepManifest)
+
+
+__all__ = ["commit", "distributions", "installed_versions"]

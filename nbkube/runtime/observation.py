@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterable
 from importlib.machinery import FileFinder, ModuleSpec
 from typing import Any
 
-from nbkube.runtime.program import StepResult
-
 _WRITING = os.O_WRONLY | os.O_RDWR
 _QUIET_FOLDERS = ("/proc", "/sys", "/dev", "/run", "/usr", "/lib", "/lib64", "/etc", "/bin", "/sbin", "/nix", "/opt/conda")
 
@@ -40,6 +38,7 @@ class Observation:
         self._opened: set[str] = set()
         self._listed: set[str] = set()
         self._missed: set[str] = set()
+        self._replaced: set[str] = set()
         self._wrote: set[str] = set()
         self._modules: frozenset[str] = frozenset()
         self._stat = os.stat
@@ -69,7 +68,8 @@ class Observation:
             opened=tuple(sorted(self._opened)),
             listed=tuple(sorted(self._listed)),
             missed=tuple(sorted(self._missed)),
-            wrote_outside=tuple(sorted(path for path in self._wrote if self._exists(path))),
+            replaced=tuple(sorted(self._replaced)),
+            wrote_outside=tuple(sorted(one for one in self._wrote if self._outside(one) and self._exists(one))),
             modules=tuple(sorted(top - sys.stdlib_module_names - {"__main__", "__mp_main__", "nbkube"})),
             module_files=tuple(sorted(self._module_files())),
         )
@@ -99,9 +99,9 @@ class Observation:
         exists = self._exists(path)
         if not exists and not truncates and path not in self._wrote:
             self._miss(path)
-        elif exists and not truncates and path not in self._wrote:
-            self._opened.add(path)
-        if writing and not path.startswith(self._inside):
+        elif exists and path not in self._wrote and path not in self._replaced:
+            (self._replaced if truncates and path not in self._opened else self._opened).add(path)
+        if writing:
             self._wrote.add(path)
 
     def _watched_stat(self, original: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
@@ -154,7 +154,7 @@ class Observation:
             self._opened.add(path)
 
     def _miss(self, path: str | None) -> None:
-        if path is not None and path.startswith(self._inside) and not self._is_place(path):
+        if path is not None and path not in self._missed and self._matters(path) and not self._is_place(path):
             self._missed.add(path)
 
     # -- modules ---------------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class Observation:
         folder = os.path.abspath(path or ".")
         if not self._active or not (folder + "/").startswith(self._inside) or self._is_library(folder + "/"):
             raise ImportError
-        hooks = [hook for hook in sys.path_hooks if hook is not self._finder]
+        hooks = [hook for hook in sys.path_hooks if hook != self._finder]
         for hook in hooks:
             try:
                 usual = hook(folder)
@@ -199,6 +199,9 @@ class Observation:
         if path.startswith(self._inside):
             return not self._is_library(path) and "/__pycache__/" not in path
         return not (path.startswith(_QUIET_FOLDERS) or self._is_library(path) or path.startswith(self._home_cache))
+
+    def _outside(self, path: str) -> bool:
+        return not path.startswith(self._inside)
 
     def _is_library(self, path: str) -> bool:
         return path.startswith(self._libraries)
@@ -250,8 +253,3 @@ def library_folders() -> tuple[str, ...]:
     folders.update(path for path in sys.path if path.endswith(("site-packages", "dist-packages")))
     folders.update([os.path.realpath(path) for path in folders])
     return tuple(sorted(folder.rstrip("/") + "/" for folder in folders if folder and folder != "/"))
-
-
-def empty_result() -> StepResult:
-    """Return what is known of a step whose process has ended without a word."""
-    return StepResult()

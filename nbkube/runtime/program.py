@@ -95,7 +95,8 @@ class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `reads`: name -> version used ("" = looked up and not there). `touched`: blobs whose loaded objects were
     changed in place. `modules`: top-level modules loaded; `module_files`: files of loaded modules outside
-    site-packages and the standard library. `opened`, `listed`, `missed`: absolute paths as seen by the audit hook.
+    site-packages and the standard library. `opened`, `listed`, `missed`: absolute paths as seen by the audit hook;
+    `replaced`: files opened so that their old content went before any of it was read.
     """
 
     outputs: dict[str, OutputRef] = {}
@@ -106,6 +107,7 @@ class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
     opened: tuple[str, ...] = ()
     listed: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
     wrote_outside: tuple[str, ...] = ()
     metrics: dict[str, Any] = {}
     executed: str = ""

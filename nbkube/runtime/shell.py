@@ -303,6 +303,13 @@ def make_shell(namespace: dict[str, Any], channel: Channel, folder: str) -> Step
     return shell
 
 
+def count_from(shell: StepShell, number: int) -> None:
+    """Let the next cell be `In[number]`, whatever ran in this process before."""
+    shell.execution_count = number
+    for inputs in (shell.history_manager.input_hist_parsed, shell.history_manager.input_hist_raw):
+        inputs.extend([""] * (number - len(inputs)))
+
+
 def _installer(shell: StepShell, name: str) -> Callable[[str], None]:
     usual = shell.find_line_magic(name)
 

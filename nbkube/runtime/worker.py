@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import bdb
 import contextlib
 import gc
 import io
@@ -20,10 +21,10 @@ from nbkube.errors import NbkubeError
 from nbkube.runtime.channel import Channel
 from nbkube.runtime.isolation import enter
 from nbkube.runtime.observation import Observation
-from nbkube.runtime.program import CellProgram, Failure, ReplayProgram, StepProgram, StepTask
+from nbkube.runtime.program import Failure, StepProgram, StepTask
 from nbkube.runtime.shell import (
     InputRequestedError,
-    StepShell,
+    count_from,
     is_place,
     make_shell,
     place_name,
@@ -46,8 +47,6 @@ class Worker:
         os.chdir(os.path.join(place.root, task.cwd))
         said = {"mounted": place.mounted, "made": place.made, "root": place.root, "process": os.getpid()}
         channel.send({"event": "started", **said})
-        # As in a kernel: modules beside the notebook are found in whatever folder is the current one.
-        sys.path.insert(0, "")
         sys.argv = ["ipykernel_launcher.py"]
         self._values = Values(task.bindings, place.store, place.root)
         self._shell = make_shell(self._values.namespace, channel, os.path.join(hold, "ipython"))
@@ -59,6 +58,8 @@ class Worker:
     async def serve(self) -> None:
         """Run the task's unit, then whatever the parent asks for, until it asks for the result."""
         self._observation.start()
+        # As in a kernel: modules beside the notebook are found in whatever folder is the current one.
+        sys.path.insert(0, "")
         await self._run_unit(self._task.program)
         while True:
             message = await self._next_message()
@@ -111,27 +112,21 @@ class Worker:
         try:
             for statement in statements:
                 place = place_name(program.filename, statement.cell)
-                error = await self._run(self._padded(statement), f"{place} (again)", history=False)
+                error = await self._run(statement.source, f"{place} (again)", statement.line, history=False)
                 if error is not None:
-                    return self._describe(error, f"{place} (again)", statement.cell, "", 0)
+                    return self._describe(error, f"{place} (again)", statement.cell, "")
         finally:
             self._channel.flush_all()
             self._channel.place({"event": "replay", "state": "finished"})
         return None
 
-    def _padded(self, statement: ReplayProgram) -> str:
-        # Blank lines before it keep the line numbers of the original cell.
-        if statement.source.startswith("%"):
-            return statement.source
-        return "\n" * max(statement.line - 1, 0) + statement.source
-
     async def _run_cells(self, program: StepProgram) -> Failure | None:
         for cell in program.cells:
             self._channel.place({"event": "cell", "cell": cell.number, "state": "started"})
             started = time.monotonic()
-            self._shell.execution_count = cell.code_number
+            count_from(self._shell, cell.code_number)
             place = place_name(program.filename, cell.number)
-            error = await self._run(cell.source, place, history=True, cell_id=cell.id)
+            error = await self._run(cell.source, place, cell.first_line, history=True, cell_id=cell.id)
             if os.getpid() != self._observation.process:
                 # A child that the cell forked has come out of the cell: it is no step.
                 os._exit(0)
@@ -142,16 +137,21 @@ class Worker:
             state = "failed" if error is not None else "finished"
             self._channel.place({"event": "cell", "cell": cell.number, "state": state, "seconds": seconds})
             if error is not None and not cell.raises:
-                return self._describe(error, place, cell.number, cell.id, cell.first_line - 1)
+                return self._describe(error, place, cell.number, cell.id)
         return None
 
-    async def _run(self, source: str, place: str, *, history: bool, cell_id: str = "") -> BaseException | None:
+    async def _run(
+        self, source: str, place: str, first_line: int, *, history: bool, cell_id: str = ""
+    ) -> BaseException | None:
+        """Run code that stands at a line of its cell; return what it raised."""
         shell = self._shell
         shell.compile.place, shell.compile.uses = place, 0
         shell.last_traceback = ""
         broken = None
         try:
-            transformed = shell.transform_cell(source)
+            # The shell drops blank lines at the top; with them, line numbers are those of the cell.
+            blank = len(source) - len(source.lstrip())
+            transformed = "\n" * (max(first_line - 1, 0) + source.count("\n", 0, blank)) + shell.transform_cell(source)
         except Exception:  # noqa: BLE001 - the shell reports it as the cell's error
             transformed, broken = source, sys.exc_info()
         result = await shell.run_cell_async(
@@ -166,13 +166,12 @@ class Worker:
         error: BaseException | None = result.error_before_exec or result.error_in_exec
         return error
 
-    def _describe(self, error: BaseException, place: str, cell: int, cell_id: str, offset: int) -> Failure:
+    def _describe(self, error: BaseException, place: str, cell: int, cell_id: str) -> Failure:
         kind = "error"
         if isinstance(error, SystemExit):
             kind = "exit"
         elif isinstance(error, (InputRequestedError,)):
             kind = "input"
-        line = _line_in(error, place)
         message = str(error) or type(error).__name__
         if kind == "exit":
             message = f"the cell ended the process (exit status {error.code if isinstance(error, SystemExit) else 1})"
@@ -181,7 +180,7 @@ class Worker:
             message=strip_ansi(message),
             cell=cell or None,
             cell_id=cell_id,
-            line=line + offset if line is not None else None,
+            line=_line_in(error, place),
             type=type(error).__name__,
             traceback=self._shell.last_traceback,
         )
@@ -268,5 +267,5 @@ def run(channel: Channel) -> None:
     flush_open_files()
 
 
-# Names that only make the module's types complete.
-_ = (CellProgram, StepShell)
+# The shell imports it in the first cell; then it would count as something that the cell looks up.
+_ = bdb

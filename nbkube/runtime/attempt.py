@@ -115,9 +115,7 @@ class Attempt:
         self._on_event({"event": "started"})
         return self._await_executed(timeout)
 
-    def extend(
-        self, program: StepProgram, bindings: dict[str, OutputRef], timeout: float | None = None
-    ) -> Executed:
+    def extend(self, program: StepProgram, bindings: dict[str, OutputRef], timeout: float | None = None) -> Executed:
         """Run one more unit in the living process; names it has not loaded or bound come from `bindings` now."""
         assert self._connection is not None, "extend comes after execute"
         self._transcript.expect(program.cells)

@@ -54,8 +54,9 @@ class Channel:
         self._pipes = (os.dup(1), os.dup(2))
         out, err = TextStream(self, 1, "<stdout>"), TextStream(self, 2, "<stderr>")
         self._streams = (out, err)
-        sys.stdout = sys.__stdout__ = out
-        sys.stderr = sys.__stderr__ = err
+        for name, stream in (("stdout", out), ("stderr", err)):
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
         os.register_at_fork(before=self.flush, after_in_child=self._leave)
 
     def send(self, message: dict[str, Any]) -> None:
@@ -136,7 +137,7 @@ class TextStream(io.TextIOWrapper):
         self._name = name
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         """Return the stream's usual name."""
         return self._name
 

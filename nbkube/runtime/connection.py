@@ -168,4 +168,3 @@ class Connection:
             time.sleep(0.01)
         self.status = -signal.SIGKILL if self.status is None else self.status
         self.ended = True
-

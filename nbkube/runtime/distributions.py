@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -83,10 +84,8 @@ def _content_mark(info: Path) -> str:
 def _top_level(info: Path) -> set[str]:
     """Return the importable top-level names of a distribution."""
     found: set[str] = set()
-    try:
+    with contextlib.suppress(OSError, ValueError):
         found.update((info / "top_level.txt").read_text("utf-8").split())
-    except (OSError, ValueError):
-        pass
     try:
         record = (info / "RECORD").read_text("utf-8", "replace")
     except OSError:

@@ -15,7 +15,7 @@ from importlib.machinery import FileFinder, ModuleSpec
 from typing import Any
 
 _WRITING = os.O_WRONLY | os.O_RDWR
-_QUIET_FOLDERS = ("/proc", "/sys", "/dev", "/run", "/usr", "/lib", "/lib64", "/etc", "/bin", "/sbin", "/nix", "/opt/conda")
+_QUIET_FOLDERS = ("/proc", "/sys", "/dev", "/run", "/usr", "/lib", "/lib64", "/etc", "/bin", "/sbin", "/nix")
 
 
 class Observation:

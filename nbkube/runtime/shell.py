@@ -46,7 +46,7 @@ def strip_ansi(text: str) -> str:
     return _ANSI.sub("", text)
 
 
-class CellCompiler(CachingCompiler):  # type: ignore[misc]
+class CellCompiler(CachingCompiler):
     """Gives code objects the name of the cell they come from, the same in every process."""
 
     place = "notebook:cell 0"
@@ -73,7 +73,7 @@ def is_place(path: str) -> bool:
     return _PLACE.search(path) is not None
 
 
-class Display(DisplayPublisher):  # type: ignore[misc]
+class Display(DisplayPublisher):
     """Turns `display`, its updates and `clear_output` into messages."""
 
     def publish(
@@ -99,7 +99,7 @@ class Display(DisplayPublisher):  # type: ignore[misc]
         self.shell.channel.place({"event": "clear", "wait": bool(wait)})
 
 
-class Result(DisplayHook):  # type: ignore[misc]
+class Result(DisplayHook):
     """Turns the value of a cell's last expression into a message."""
 
     _output: dict[str, Any] | None = None
@@ -154,7 +154,7 @@ class Kernel:
         return {}
 
 
-class StepShell(InteractiveShell):  # type: ignore[misc]
+class StepShell(InteractiveShell):
     """Runs cells as a Jupyter kernel would; everything shown goes through `channel`."""
 
     displayhook_class = Type(Result)

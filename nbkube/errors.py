@@ -54,7 +54,7 @@ class Diagnostic(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         text = f"{self.place}: {self.message}"
         if self.hint:
-            text += f" Fix: {self.hint}"
+            text = f"{text.removesuffix('.')}. Fix: {self.hint}"
         return text
 
 

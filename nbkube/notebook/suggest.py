@@ -44,7 +44,7 @@ def edits(left: str, right: str, limit: int = 3) -> int:
 
 
 def _allowed(word: str) -> int:
-    return 1 if len(word) <= 5 else 2
+    return 0 if len(word) <= 2 else 1 if len(word) <= 5 else 2
 
 
 def _folded(word: str) -> str:

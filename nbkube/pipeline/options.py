@@ -27,7 +27,7 @@ class Option(msgspec.Struct, frozen=True):
     help: str
     parse: Callable[[str], Any]
     kind: Kind = "text"
-    schema: dict[str, Any] = {"type": "string"}
+    schema: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "string"})
     public: bool = True
 
     @property
@@ -145,6 +145,15 @@ def settings_of(given: Mapping[str, Any], source: str, place: Place) -> tuple[li
         except AmountError as error:
             faults.append(_fault(option.name, error, place, source))
     return settings, faults
+
+
+def check_options(
+    given: Mapping[str, Any], source: str = "the options", place: Place | None = None
+) -> tuple[StepOptions, list[Diagnostic]]:
+    """Return the options that an object of names and values means, and its faults."""
+    settings, faults = settings_of(given, source, place or Place(""))
+    options, more = merge(settings)
+    return options, faults + more
 
 
 def _texts_of(option: Option, value: Any) -> list[str]:

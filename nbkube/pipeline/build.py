@@ -1,0 +1,244 @@
+"""From a notebook to a pipeline: `build_pipeline`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from nbkube.dataflow import analyze
+from nbkube.dataflow.model import Flow, Unit
+from nbkube.dataflow.parameters import substitute
+from nbkube.dataflow.parse import parse_cell
+from nbkube.errors import Diagnostic, NotebookError, Place
+from nbkube.notebook.model import Notebook
+from nbkube.notebook.names import BadNameError, step_name
+from nbkube.notebook.suggest import did_you_mean
+from nbkube.pipeline.cells import PlacedCell, PlacedUnit, Placement, group, kale_defaults
+from nbkube.pipeline.metrics import metric_names
+from nbkube.pipeline.model import Parameter, Pipeline, Step, StepOptions
+from nbkube.pipeline.option_values import condition_names
+from nbkube.pipeline.options import Setting, merge, settings_of
+from nbkube.pipeline.order import tagged_order
+from nbkube.pipeline.parameters import find_parameters, given_values
+
+MAX_STEPS = 500
+_SEVERITIES = ("error", "warning", "info")
+
+Options = Mapping[str, Mapping[str, Any]]
+
+
+def build_pipeline(
+    notebook: Notebook, parameters: Mapping[str, Any] | None = None, options: Options | None = None
+) -> Pipeline:
+    """Return the pipeline a notebook means; never raises for its faults: they are all in `diagnostics`, by place.
+
+    Args:
+        notebook: as read from its file.
+        parameters: values given for parameters, as text or plain values; they replace the literals in the cells.
+        options: options given for steps ({step: {option: value}}); they replace what the notebook says.
+    """
+    builder = _Builder(notebook)
+    return builder.build(parameters or {}, options or {})
+
+
+def check(pipeline: Pipeline) -> None:
+    """Raise if the pipeline has a fault.
+
+    Raises:
+        NotebookError: with all diagnostics, warnings included, if one of them is an error.
+    """
+    if any(one.severity == "error" for one in pipeline.diagnostics):
+        raise NotebookError(diagnostics=pipeline.diagnostics)
+
+
+class _Builder:
+    """One notebook on its way to a pipeline; `faults` collects what every stage finds."""
+
+    def __init__(self, notebook: Notebook) -> None:
+        self.notebook = notebook
+        self.file = notebook.path
+        self.faults: list[Diagnostic] = list(notebook.diagnostics)
+
+    def build(self, given: Mapping[str, Any], options: Options) -> Pipeline:
+        """Run all stages; each goes on with what the one before could make of the notebook."""
+        placement = Placement(self.notebook)
+        cells = placement.place_all()
+        self.faults += placement.diagnostics
+        units = group(cells)
+        self._check_size(units)
+        parameters, values = self._parameters(cells, given)
+        analysed = [_with_values(unit, values) for unit in units]
+        flow = analyze(analysed, file=self.file)
+        self.faults += flow.diagnostics
+        metrics = metric_names(one.cell for one in cells if one.role == "metrics")
+        if not metrics and any(one.role == "metrics" for one in cells):
+            self._note_no_metrics(cells)
+        return Pipeline(
+            name=self._name(),
+            notebook=self.notebook,
+            steps=self._steps(units, analysed, flow, self._options(units, options, parameters, flow)),
+            parameters=parameters,
+            metrics=metrics,
+            flow=flow,
+            diagnostics=tuple(sorted(self.faults, key=_by_place)),
+            values=values,
+        )
+
+    def _name(self) -> str:
+        kale = self.notebook.metadata.get("kubeflow_notebook")
+        name = kale.get("pipeline_name") if isinstance(kale, dict) else None
+        return name if isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable() else self.notebook.name
+
+    def _check_size(self, units: Sequence[PlacedUnit]) -> None:
+        place = Place(self.file)
+        if not units:
+            hint = "write a code cell, or take a tag skip away"
+            self.faults.append(Diagnostic("error", "no-code", place, "the notebook has no code cell to run", hint))
+        elif not any(unit.kind == "step" for unit in units):
+            message = "no cell has a tag step:NAME, so the whole notebook is one step called setup"
+            hint = "tag cells, e.g. `nbkube tag NOTEBOOK CELL step:load`"
+            self.faults.append(Diagnostic("warning", "no-steps", place, message, hint))
+        if len(units) > MAX_STEPS:
+            message = f"the notebook makes {len(units)} steps; the limit is {MAX_STEPS}"
+            hint = "put several cells into one step: cells without a tag join the step above"
+            self.faults.append(Diagnostic("error", "too-many-steps", place, message, hint))
+
+    def _parameters(
+        self, cells: Sequence[PlacedCell], given: Mapping[str, Any]
+    ) -> tuple[tuple[Parameter, ...], dict[str, Any]]:
+        tagged = [one.cell for one in cells if one.role == "parameters"]
+        parameters, notes = find_parameters(tagged, self.file)
+        names = {one.name for one in parameters}
+        derived: dict[str, Place] = {}
+        for cell in tagged:
+            tree = parse_cell(cell).tree
+            for node in ast.walk(tree) if tree and given else ():
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id not in names:
+                    derived[node.id] = Place(self.file, cell.number, cell.id, node.lineno + cell.first_line - 1)
+        values, faults = given_values(parameters, given, self.file, derived)
+        self.faults += [*notes, *faults]
+        return parameters, values
+
+    def _note_no_metrics(self, cells: Sequence[PlacedCell]) -> None:
+        cell = next(one.cell for one in cells if one.role == "metrics")
+        place = Place(self.file, cell.number, cell.id)
+        hint = "write print(NAME), or NAME = … for each metric"
+        message = "the pipeline-metrics cells name no metric"
+        self.faults.append(Diagnostic("warning", "no-metrics", place, message, hint))
+
+    def _options(
+        self, units: Sequence[PlacedUnit], given: Options, parameters: tuple[Parameter, ...], flow: Flow
+    ) -> dict[str, StepOptions]:
+        defaults, notes = kale_defaults(self.notebook.metadata, Place(self.file))
+        self.faults += notes
+        overrides = self._given_options(units, given)
+        found: dict[str, StepOptions] = {}
+        cells_of: dict[str, list[PlacedCell]] = {}
+        for unit in units:
+            cells_of.setdefault(unit.step, []).extend(unit.cells)
+        for index, unit in enumerate(units):
+            if unit.step in found:
+                continue
+            settings = [one for cell in cells_of.get(unit.step, ()) for one in cell.settings]
+            ours = overrides.get(unit.step, [])
+            replaced = {one.option for one in ours}
+            settings = [one for one in settings if one.option not in replaced] + ours
+            said = {one.option for one in settings}
+            if unit.kind == "step":
+                settings += [one for one in defaults if one.option not in said]
+            found[unit.step], faults = merge(settings)
+            self.faults += faults
+            self._check_options(found[unit.step], settings, index, parameters, flow)
+        return found
+
+    def _given_options(self, units: Sequence[PlacedUnit], given: Options) -> dict[str, list[Setting]]:
+        steps = {unit.step for unit in units}
+        settings: dict[str, list[Setting]] = {}
+        for written, chosen in given.items():
+            name = _lenient_name(written)
+            if name not in steps:
+                hint = did_you_mean(written, steps, f"there are the steps {', '.join(sorted(steps))}")
+                message = f"options are given for {written!r}, which is no step"
+                self.faults.append(Diagnostic("error", "unknown-step", Place(self.file), message, hint))
+                continue
+            found, faults = settings_of(chosen, f"the options given for {name}", Place(self.file))
+            settings.setdefault(name, []).extend(found)
+            self.faults += faults
+        return settings
+
+    def _check_options(
+        self,
+        options: StepOptions,
+        settings: Sequence[Setting],
+        index: int,
+        parameters: tuple[Parameter, ...],
+        flow: Flow,
+    ) -> None:
+        """Check what options say about each other and about names of the notebook."""
+        places = {one.option: one for one in settings}
+
+        def fault(option: str, code: str, message: str, hint: str) -> None:
+            where = places[option]
+            text = f"option {option} in {where.source}: {message}"
+            self.faults.append(Diagnostic("error", code, where.place, text, hint))
+
+        known = {one.name: one for one in parameters}
+        earlier = {name for unit in flow.units[:index] for name in unit.publishes}
+        names = [("when", name) for name in condition_names(options.when)] if options.when else []
+        names += [("map", options.map)] if options.map else []
+        for option, name in names:
+            if name not in known and name not in earlier:
+                hint = did_you_mean(name, {*known, *earlier}, "use a parameter or a name that an earlier step makes")
+                fault(option, "unknown-name", f"no earlier cell makes {name!r}", hint)
+        if options.map in known and known[options.map].type not in ("list", "tuple", "any"):
+            message = f"the parameter {options.map} is of type {known[options.map].type}"
+            fault("map", "bad-option", message, "name a list")
+        if options.ps and options.framework == "pytorch":
+            fault("ps", "bad-option", "PyTorch has no parameter servers", "leave ps out, or use framework tensorflow")
+
+    def _steps(
+        self, units: Sequence[PlacedUnit], analysed: Sequence[Unit], flow: Flow, options: Mapping[str, StepOptions]
+    ) -> tuple[Step, ...]:
+        before, faults = tagged_order(units, self.file)
+        self.faults += faults
+        names = [unit.name for unit in analysed]
+        inputs: list[dict[str, str]] = [{} for _ in units]
+        for edge in sorted(flow.edges, key=lambda edge: edge.producer):
+            # Of several possible makers the last counts: the others wrote what it may have replaced.
+            inputs[edge.consumer][edge.name] = names[edge.producer]
+        return tuple(
+            Step(
+                name=names[index],
+                step=unit.step,
+                kind=unit.kind,
+                unit=analysed[index],
+                options=options[unit.step],
+                prev=before[index],
+                after=tuple(name for at, name in enumerate(names) if at in flow.after[index] or name in before[index]),
+                inputs=inputs[index],
+                outputs=tuple(sorted(flow.units[index].publishes)),
+            )
+            for index, unit in enumerate(units)
+        )
+
+
+def _with_values(unit: PlacedUnit, values: Mapping[str, Any]) -> Unit:
+    """Return the unit with the given values in its parameter cells."""
+    if not values or not any(one.role == "parameters" for one in unit.cells):
+        return unit.unit
+    cells = tuple(substitute(one.cell, values) if one.role == "parameters" else one.cell for one in unit.cells)
+    return msgspec.structs.replace(unit.unit, cells=cells)
+
+
+def _lenient_name(written: str) -> str:
+    try:
+        return step_name(written)
+    except BadNameError:
+        return written
+
+
+def _by_place(one: Diagnostic) -> tuple[int, int, int]:
+    return (one.place.cell or 0, one.place.line or 0, _SEVERITIES.index(one.severity))

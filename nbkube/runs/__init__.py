@@ -1,1 +1,20 @@
-"""What happened: runs, step runs, events."""
+"""Runs: the frozen submission, what happened to it, and where that is kept."""
+
+from __future__ import annotations
+
+from nbkube.runs.model import Live, Phase, Process, Run, RunEvent, RunState, RunUnit, StepRun
+from nbkube.runs.store import Recorder, RunStore, new_run_id
+
+__all__ = [
+    "Live",
+    "Phase",
+    "Process",
+    "Recorder",
+    "Run",
+    "RunEvent",
+    "RunState",
+    "RunStore",
+    "RunUnit",
+    "StepRun",
+    "new_run_id",
+]

@@ -22,7 +22,7 @@ from nbkube.state.ignore import NEVER_DATA
 from nbkube.state.model import FileDiff, FileReads
 from nbkube.state.outside import is_system_path
 from nbkube.state.snapshot import FileView, Node, changed_meanwhile
-from nbkube.storage.durable import explained
+from nbkube.storage.disk import explained
 from nbkube.storage.model import ObjectStore
 
 

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nbkube.errors import DamagedObjectError, NotFoundError
-from nbkube.storage import durable
+from nbkube.storage import disk
 from nbkube.storage.model import Buffer
 from nbkube.storage.names import check_digest, check_name, check_prefix, is_name
 from nbkube.storage.stamps import Stamps, stamp_of
@@ -67,15 +67,15 @@ class LocalStore:
         with self._open_source(path) as handle:
             size = os.fstat(handle).st_size
             if size <= _SMALL_FILE or self._stamps.has_size(size):
-                digest = durable.hash_open_file(handle)
+                digest = disk.hash_open_file(handle)
                 if self._is_whole(digest):
                     return digest
                 os.lseek(handle, 0, os.SEEK_SET)
-            return self._put_stream(durable.read_pieces(handle), size)
+            return self._put_stream(disk.read_pieces(handle), size)
 
     @contextlib.contextmanager
     def _open_source(self, path: Path) -> Iterator[int]:
-        with durable.explained(self.path):
+        with disk.explained(self.path):
             try:
                 handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
@@ -86,10 +86,10 @@ class LocalStore:
             os.close(handle)
 
     def _put_stream(self, chunks: Iterable[Buffer], need: int | None) -> str:
-        with durable.explained(self.path, need):
+        with disk.explained(self.path, need):
             self._prepare()
             with self._temporary_file() as (handle, temporary):
-                digest, _ = durable.write_hashed(handle, chunks)
+                digest, _ = disk.write_hashed(handle, chunks)
                 if self._is_whole(digest):
                     return digest
                 os.fchmod(handle, 0o444)
@@ -103,12 +103,12 @@ class LocalStore:
 
     def has(self, digest: str) -> bool:
         """Tell whether a blob is there."""
-        with durable.explained(self.path):
+        with disk.explained(self.path):
             return self._blob(check_digest(digest)).is_file()
 
     def get(self, digest: str) -> bytes:
         """Return a blob's bytes, verified."""
-        with self._open_blob(digest) as handle, durable.explained(self.path):
+        with self._open_blob(digest) as handle, disk.explained(self.path):
             status = os.fstat(handle)
             with open(handle, "rb", buffering=0, closefd=False) as file:
                 data = file.read()
@@ -140,7 +140,7 @@ class LocalStore:
     def discard(self, digest: str) -> int:
         """Remove a blob that nothing refers to; return the bytes freed (0 where there is none)."""
         path = self._blob(check_digest(digest))
-        with durable.explained(self.path):
+        with disk.explained(self.path):
             try:
                 size = os.stat(path).st_size
                 os.unlink(path)
@@ -151,8 +151,8 @@ class LocalStore:
     def scrub(self, digest: str) -> None:
         """Read a blob as a whole, whatever its stamp says; raise `DamagedObjectError` if it is damaged."""
         with self._open_blob(digest) as handle:
-            with durable.explained(self.path):
-                whole = durable.hash_open_file(handle) == digest
+            with disk.explained(self.path):
+                whole = disk.hash_open_file(handle) == digest
             if not whole:
                 self._set_aside(digest)
 
@@ -162,7 +162,7 @@ class LocalStore:
     @contextlib.contextmanager
     def _open_blob(self, digest: str) -> Iterator[int]:
         path = self._blob(check_digest(digest))
-        with durable.explained(self.path):
+        with disk.explained(self.path):
             try:
                 handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             except FileNotFoundError:
@@ -175,12 +175,12 @@ class LocalStore:
             os.close(handle)
 
     def _verify(self, digest: str, handle: int) -> bool:
-        with durable.explained(self.path):
+        with disk.explained(self.path):
             status = os.fstat(handle)
             if self._stamps.matches(digest, stamp_of(status)):
                 return True
             os.lseek(handle, 0, os.SEEK_SET)
-            if durable.hash_open_file(handle) != digest:
+            if disk.hash_open_file(handle) != digest:
                 return False
             self._settle(digest, handle, status)
             return True
@@ -188,7 +188,7 @@ class LocalStore:
     def _settle(self, digest: str, handle: int, status: os.stat_result) -> None:
         """Stamp a verified blob. Its writer may have died before syncing, so that is made up for first."""
         os.fsync(handle)
-        durable.sync_folder(self._blob(digest).parent)
+        disk.sync_folder(self._blob(digest).parent)
         self._stamps.add(digest, stamp_of(status))
 
     def _is_whole(self, digest: str) -> bool:
@@ -205,8 +205,8 @@ class LocalStore:
     def _quarantine(self, digest: str) -> Path:
         place = self.path / "quarantine"
         target = place / f"{digest}.{time.time_ns()}"
-        with durable.explained(self.path):
-            durable.make_folder(place)
+        with disk.explained(self.path):
+            disk.make_folder(place)
             with contextlib.suppress(FileNotFoundError):  # another process was faster
                 os.rename(self._blob(digest), target)
         return target
@@ -223,7 +223,7 @@ class LocalStore:
     def create(self, name: str, data: bytes) -> bool:
         """Write a record that must not exist yet, durably; False if it exists (nothing is changed)."""
         final = self._record(name)
-        with durable.explained(self.path, len(data)):
+        with disk.explained(self.path, len(data)):
             if final.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "holds records", str(final))
             if final.exists():
@@ -239,15 +239,38 @@ class LocalStore:
         with self._changing(len(data)):
             self._replace(final, data)
 
-    def read(self, name: str) -> bytes | None:
-        """Return a record, or None."""
+    def append(self, name: str, data: bytes, *, durable: bool = False) -> None:
+        """Add to the end of a record; it survives the end of the process, and a power cut if `durable`."""
+        final = self._record(name)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+        with disk.explained(self.path, len(data)):
+            new = False
+            try:
+                handle = os.open(final, flags)
+            except FileNotFoundError:
+                self._prepare()
+                disk.make_folder(final.parent)
+                handle = os.open(final, flags | os.O_CREAT, 0o600)
+                new = True
+            try:
+                disk.write_all(handle, data)
+                if durable:
+                    os.fsync(handle)
+            finally:
+                os.close(handle)
+            if new:
+                disk.sync_folder(final.parent)
+
+    def read(self, name: str, start: int = 0) -> bytes | None:
+        """Return a record from a byte on, or None."""
         try:
             with open(self._record(name), "rb", buffering=0) as file:
+                file.seek(start)
                 return file.read()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
         except OSError as error:
-            raise durable.explain(error, self.path) from error
+            raise disk.explain(error, self.path) from error
 
     def swap(self, name: str, old: bytes | None, new: bytes | None) -> bool:
         """Compare-and-swap a record (None = absent); False if it was not `old`."""
@@ -268,8 +291,17 @@ class LocalStore:
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the names of records below a prefix that ends in '/', in the order of their UTF-8 bytes."""
         check_prefix(prefix)
-        with durable.explained(self.path):
+        with disk.explained(self.path):
             yield from _walk(f"{self.path}/{prefix}", prefix)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield the sorted names of the folders of records directly below a prefix that ends in '/'."""
+        check_prefix(prefix)
+        place = self.path / prefix
+        with disk.explained(self.path):
+            for name in sorted(_sorted_entries(place), key=os.fsencode):
+                if is_name(prefix + name) and (place / name).is_dir():
+                    yield name
 
     def remove(self, name: str) -> None:
         """Remove a record; nothing happens where there is none."""
@@ -284,24 +316,24 @@ class LocalStore:
     @contextlib.contextmanager
     def _changing(self, need: int) -> Iterator[None]:
         """Hold the lock of all changes to existing records."""
-        with durable.explained(self.path, need):
+        with disk.explained(self.path, need):
             self._prepare()
-            with durable.locked(self.path / "lock"):
+            with disk.locked(self.path / "lock"):
                 yield
 
     def _fill(self, handle: int, data: bytes) -> None:
-        durable.write_all(handle, data)
+        disk.write_all(handle, data)
         os.fsync(handle)
 
     def _replace(self, final: Path, data: bytes) -> None:
         with self._temporary_file() as (handle, temporary):
             self._fill(handle, data)
             while True:
-                durable.make_folder(final.parent)
+                disk.make_folder(final.parent)
                 with contextlib.suppress(FileNotFoundError):  # the folder went away with its last record
                     os.rename(temporary, final)
                     break
-            durable.sync_folder(final.parent)
+            disk.sync_folder(final.parent)
 
     def _unlink(self, final: Path) -> None:
         with contextlib.suppress(FileNotFoundError, IsADirectoryError):
@@ -311,15 +343,15 @@ class LocalStore:
             while folder != self.path:
                 os.rmdir(folder)
                 folder = folder.parent
-        durable.sync_folder(folder if folder.is_dir() else self.path)
+        disk.sync_folder(folder if folder.is_dir() else self.path)
 
     # the folder itself
 
     def _name_in_folder(self, temporary: Path, final: Path) -> bool:
         while True:
-            durable.make_folder(final.parent)
+            disk.make_folder(final.parent)
             with contextlib.suppress(FileNotFoundError):  # the folder went away with its last record
-                return durable.give_name(temporary, final)
+                return disk.give_name(temporary, final)
 
     @contextlib.contextmanager
     def _temporary_file(self) -> Iterator[tuple[int, Path]]:
@@ -328,7 +360,7 @@ class LocalStore:
         try:
             handle = os.open(path, flags, 0o600)
         except FileNotFoundError:  # somebody removed the store while this process was using it
-            durable.make_folder(self._temporary)
+            disk.make_folder(self._temporary)
             handle = os.open(path, flags, 0o600)
         try:
             yield handle, path
@@ -343,13 +375,13 @@ class LocalStore:
         if self._ready:
             return
         with self._ready_lock:
-            durable.make_folder(self._temporary)
+            disk.make_folder(self._temporary)
             for name, text in (("CACHEDIR.TAG", _TAG), (".gitignore", "*\n")):
                 path = self.path / name
                 if not path.exists():
                     with self._temporary_file() as (handle, temporary):
                         self._fill(handle, text.encode())
-                        durable.give_name(temporary, path)
+                        disk.give_name(temporary, path)
             self._remove_left_overs()
             self._ready = True
 

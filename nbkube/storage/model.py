@@ -44,14 +44,24 @@ class ObjectStore(Protocol):
     def write(self, name: str, data: bytes) -> None:
         """Write or replace a record atomically (last writer wins); for advisory records only."""
 
-    def read(self, name: str) -> bytes | None:
-        """Return a record, or None."""
+    def append(self, name: str, data: bytes, *, durable: bool = False) -> None:
+        """Add to the end of a record that one writer at a time makes piece by piece.
+
+        Readers see a beginning of it. What is not `durable` survives the end of the process, not a power cut; a crash
+        may leave a part of the last piece.
+        """
+
+    def read(self, name: str, start: int = 0) -> bytes | None:
+        """Return a record from a byte on, or None."""
 
     def swap(self, name: str, old: bytes | None, new: bytes | None) -> bool:
         """Compare-and-swap a record (None = absent); False if it was not `old`."""
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the names of records below a prefix that ends in '/', in sorted order."""
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield the sorted names of the folders of records directly below a prefix that ends in '/'."""
 
     def remove(self, name: str) -> None:
         """Remove a record; nothing happens where there is none."""

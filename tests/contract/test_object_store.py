@@ -345,3 +345,28 @@ def test_a_reader_never_sees_half_a_record(place: Place) -> None:
     finally:
         stop.set()
         thread.join(60)
+
+
+# growing records
+
+
+def test_a_record_grows_piece_by_piece(place: Place) -> None:
+    for number in range(20):
+        place.open().append("runs/r/log", b"%d\n" % number, durable=number % 3 == 0)
+        assert place.open().read("runs/r/log") == b"".join(b"%d\n" % one for one in range(number + 1))
+    assert place.open().read("runs/r/log", 20) == b"10\n11\n12\n13\n14\n15\n16\n17\n18\n19\n"
+    assert place.open().read("runs/r/log", 10_000) == b""
+    assert place.open().read("runs/r/none", 3) is None
+    assert list(place.open().list("runs/")) == ["runs/r/log"]
+    place.open().remove("runs/r/log")
+    assert place.open().read("runs/r/log") is None
+
+
+def test_folders_of_records(store: ObjectStore) -> None:
+    for name in ("runs/b/1", "runs/a/x/2", "runs/a/y", "runs/c", "runsy/z/1"):
+        store.create(name, b"")
+    assert list(store.folders("runs/")) == ["a", "b"]
+    assert list(store.folders("runs/a/")) == ["x"]
+    assert list(store.folders("none/")) == []
+    store.remove("runs/b/1")
+    assert list(store.folders("runs/")) == ["a"]

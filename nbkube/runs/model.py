@@ -1,0 +1,178 @@
+"""What a run is and what happened to it. `Run` is frozen at submission; everything after it is an event."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import msgspec
+
+from nbkube.dataflow.model import Dependency
+from nbkube.runtime.program import Failure
+
+
+class Phase(enum.StrEnum):
+    """Where a run or step is. Unknown means that contact was lost, which is not failure."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    PAUSED = "Paused"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    CACHED = "Cached"
+    SKIPPED = "Skipped"
+    UNKNOWN = "Unknown"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to come."""
+        return self not in (Phase.PENDING, Phase.RUNNING, Phase.PAUSED, Phase.UNKNOWN)
+
+
+class Process(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A process of a machine, told apart from a later one with the same number by its start."""
+
+    pid: int
+    start: str = ""
+    boot: str = ""
+    host: str = ""
+
+
+class RunUnit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One unit of the frozen submission: its program's digest, what it waits for, its cells' numbers, its options."""
+
+    name: str
+    step: str = ""
+    kind: str = "step"
+    program: str = ""
+    after: tuple[str, ...] = ()
+    cells: tuple[int, ...] = ()
+    options: dict[str, Any] = {}
+
+
+class Run(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A submission as it was made; never changed. `notebook` is relative to `root`, `created` seconds since 1970."""
+
+    id: str
+    created: float
+    notebook: str
+    notebook_digest: str = ""
+    name: str = ""
+    parameters: dict[str, Any] = {}
+    units: tuple[RunUnit, ...] = ()
+    edges: tuple[Dependency, ...] = ()
+    engine: str = "local"
+    experiment: str = ""
+    profile: str = ""
+    root: str = ""
+    use_cache: bool = True
+    version: str = ""
+
+
+class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that happened, at `time` (seconds since 1970). `event` is one of
+
+    run-started (process), run-paused, run-resumed, run-ended (phase, metrics, reason)
+    started, cell (cell, state, seconds), memory (bytes)              an attempt at a step
+    step-ended (phase and all that is known of the result)            the step's result stands, for now
+    again (reason), retry (reason)                                    the step goes back to Pending
+    fused (with_steps, reason)                                        steps that one process runs together
+
+    `attempt` counts the attempts at a step in this run from 1 (0: none was needed).
+    """
+
+    event: str
+    time: float = 0.0
+    step: str = ""
+    attempt: int = 0
+    phase: Phase | None = None
+    reason: str = ""
+    cell: int | None = None
+    state: str = ""
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_memory: int = 0
+    bytes: int = 0
+    cached: bool = False
+    manifest: str = ""
+    executed: str = ""
+    log: str = ""
+    failure: Failure | None = None
+    metrics: dict[str, Any] = {}
+    with_steps: tuple[str, ...] = msgspec.field(default=(), name="with")
+    process: Process | None = None
+
+
+class Live(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A piece of what a step shows while it runs: text of `stream`, or a notebook `output`, of a cell (None: none)."""
+
+    time: float = 0.0
+    event: str = "log"
+    stream: str = ""
+    text: str = ""
+    cell: int | None = None
+    output: dict[str, Any] | None = None
+    update: Any = None
+    wait: bool = False
+
+
+class StepRun(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What has become of one unit in a run.
+
+    `cell` is the cell being run, `cells_done` those finished. `manifest` names the record of the result, `executed`
+    and `log` are digests. `attempts` counts processes started in this run.
+    """
+
+    name: str
+    step: str = ""
+    kind: str = "step"
+    phase: Phase = Phase.PENDING
+    reason: str = ""
+    started: float = 0.0
+    ended: float = 0.0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_memory: int = 0
+    cached: bool = False
+    attempts: int = 0
+    cell: int | None = None
+    cells_done: tuple[int, ...] = ()
+    manifest: str = ""
+    executed: str = ""
+    log: str = ""
+    failure: Failure | None = None
+    fused: tuple[str, ...] = ()
+
+
+class RunState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A run and what is known of it now; `last_seen` is the time of the newest event."""
+
+    run: Run
+    phase: Phase
+    reason: str = ""
+    started: float = 0.0
+    ended: float = 0.0
+    last_seen: float = 0.0
+    steps: tuple[StepRun, ...] = ()
+    metrics: dict[str, Any] = {}
+    process: Process | None = None
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.run.id
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from start to end (to the newest event while it goes on)."""
+        return max(0.0, (self.ended or self.last_seen) - self.started) if self.started else 0.0
+
+    @property
+    def peak_memory(self) -> int:
+        """The largest peak of any step, in bytes."""
+        return max((step.peak_memory for step in self.steps), default=0)
+
+    def step(self, name: str) -> StepRun | None:
+        """Return a unit by its name."""
+        return next((step for step in self.steps if step.name == name), None)

@@ -1,0 +1,279 @@
+"""Runs in a store.
+
+    runs/<id>/run.json                      the frozen submission, create-only
+    runs/<id>/events/<writer>.jsonl         what happened, appended by one process
+    runs/<id>/live/<step>/<attempt>.jsonl   what a step showed while it ran
+
+A line cut short by a crash is left out; the lines before it count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from nbkube.errors import NotFoundError, RunError, StorageError
+from nbkube.runs.model import Live, Phase, Run, RunEvent, RunState
+from nbkube.runs.process import is_alive, this_process
+from nbkube.runs.replay import replay
+from nbkube.storage.model import ObjectStore
+
+_Line = TypeVar("_Line")
+_LETTERS = "0123456789bcdfghjklmnpqrstvwxz"
+_LIVE = frozenset({"log", "output", "update", "clear"})
+_CASUAL = frozenset({"started", "cell", "memory"})
+"""Events that need not survive a power cut; all others are synced to the disk."""
+
+_GROWTH = 1.05
+_last_tick = [0]
+_id_lock = threading.Lock()
+
+
+def new_run_id(now: float | None = None) -> str:
+    """Return a new id. Ids sort by time and are lower-case DNS labels: `20261122-141530-0k3f7q2`."""
+    seconds = time.time() if now is None else now
+    with _id_lock:
+        tick = max(int(seconds * 900), _last_tick[0] + 1)  # 900 = two letters of 30 per second
+        _last_tick[0] = tick
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(tick // 900))
+    part = _LETTERS[tick % 900 // 30] + _LETTERS[tick % 30]
+    return f"{stamp}-{part}{''.join(secrets.choice(_LETTERS) for _ in range(4))}"
+
+
+class RunStore:
+    """All runs of a store: make, record, list, load and remove them."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def create(self, run: Run) -> Recorder:
+        """Write a new run's submission; return the recorder that takes its events.
+
+        Raises:
+            RunError: there is a run with this id.
+        """
+        if not self._store.create(f"runs/{run.id}/run.json", msgspec.json.encode(run)):
+            raise RunError(f"there is a run {run.id} already. Start another one.")
+        return Recorder(self._store, run)
+
+    def recorder(self, run_id: str) -> Recorder:
+        """Return a recorder that goes on with a run, for instance one that was interrupted."""
+        run = self.run(run_id)
+        return Recorder(self._store, run, {step.name: step.attempts for step in self.load(run_id).steps})
+
+    def append(self, run_id: str, event: RunEvent) -> None:
+        """Add one event durably, from whatever process."""
+        stamped = event if event.time else msgspec.structs.replace(event, time=time.time())
+        self._store.append(_events_name(run_id, _writer()), _line(stamped), durable=True)
+
+    def run(self, run_id: str) -> Run:
+        """Return a run's submission."""
+        data = self._store.read(f"runs/{run_id}/run.json")
+        if data is None:
+            raise NotFoundError(f"there is no run {run_id}. `nbkube runs` lists them.")
+        return _decoded(data, run_id)
+
+    def events(self, run_id: str) -> list[RunEvent]:
+        """Return a run's events: each writer's in its order, writers merged by time."""
+        found: list[tuple[float, int, RunEvent]] = []
+        for number, name in enumerate(self._store.list(f"runs/{run_id}/events/")):
+            latest = 0.0
+            for event in _lines(self._store.read(name) or b"", RunEvent):
+                latest = max(latest, event.time)  # a clock set back does not reorder what one process wrote
+                found.append((latest, number, event))
+        found.sort(key=lambda one: one[:2])
+        return [event for _, _, event in found]
+
+    def load(self, run_id: str) -> RunState:
+        """Return what is known of a run now."""
+        return replay(self.run(run_id), self.events(run_id), is_alive)
+
+    def resolve(self, text: str) -> str:
+        """Return the id meant by an id, the unique beginning or end of one, or `last`."""
+        ids = list(self._store.folders("runs/"))
+        if text == "last" and ids:
+            return ids[-1]
+        if text in ids:
+            return text
+        found = [one for one in ids if text and (one.startswith(text) or one.endswith(text))]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise NotFoundError(f"{text!r} fits {len(found)} runs: {', '.join(found[-5:])}. Give more of the id.")
+        raise NotFoundError(f"there is no run {text!r}. `nbkube runs` lists them.")
+
+    def live(self, run_id: str, step: str, *, attempt: int | None = None) -> list[Live]:
+        """Return what a step has shown so far, by default in its newest attempt."""
+        names = list(self._store.list(f"runs/{run_id}/live/{step}/"))
+        if attempt is not None:
+            names = [name for name in names if name == _live_name(run_id, step, attempt)]
+        return _lines(self._store.read(names[-1]) or b"", Live) if names else []
+
+    def follow(self, run_id: str, step: str, *, pause: float = 0.2) -> Iterator[Live]:
+        """Yield what a step shows, now and as it comes, until step or run has ended."""
+        done: dict[str, int] = {}
+        while True:
+            state = self.load(run_id)
+            found = state.step(step)
+            ended = state.phase.ended or state.phase is Phase.UNKNOWN or found is None or found.phase.ended
+            for name in list(self._store.list(f"runs/{run_id}/live/{step}/")):
+                data = self._store.read(name, done.get(name, 0)) or b""
+                whole = data[: data.rfind(b"\n") + 1]
+                done[name] = done.get(name, 0) + len(whole)
+                yield from _lines(whole, Live)
+            if ended:
+                return
+            time.sleep(pause)
+
+    def remove(self, run_id: str) -> None:
+        """Remove a run's records; results it made stay in the cache.
+
+        Raises:
+            RunError: the run is going on.
+        """
+        if self.load(run_id).phase in (Phase.RUNNING, Phase.PAUSED):
+            raise RunError(f"run {run_id} is going on. Cancel it first.")
+        names = list(self._store.list(f"runs/{run_id}/"))
+        for name in sorted(names, key=lambda one: one.endswith("/run.json")):  # last: until then it can be removed
+            self._store.remove(name)
+
+    def list(
+        self,
+        *,
+        experiment: str | None = None,
+        notebook: str | None = None,
+        phase: Phase | None = None,
+        limit: int | None = None,
+    ) -> list[RunState]:
+        """Return runs, the newest first; each filter that is given must hold."""
+        found: list[RunState] = []
+        for run_id in reversed(list(self._store.folders("runs/"))):
+            if limit is not None and len(found) >= limit:
+                break
+            try:
+                run = self.run(run_id)
+                if experiment not in (None, run.experiment) or notebook not in (None, run.notebook):
+                    continue
+                state = self.load(run_id)
+            except (NotFoundError, StorageError):  # half removed, or written by another version
+                continue
+            if phase in (None, state.phase):
+                found.append(state)
+        return found
+
+
+class Recorder:
+    """Writes down what an engine tells; call it with the engine's events (plain dicts), from any thread.
+
+    It never raises: a run goes on when its diary cannot be written. `fault` holds the first error.
+    """
+
+    def __init__(self, store: ObjectStore, run: Run, attempts: Mapping[str, int] | None = None) -> None:
+        self.run = run
+        self.fault: StorageError | None = None
+        self._store = store
+        self._attempts = dict(attempts or {})
+        self._memory: dict[str, float] = {}
+        self._name = _events_name(run.id, _writer())
+        self._torn: set[str] = set()
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Say that this process carries out the run."""
+        self._write(RunEvent("run-started", process=this_process()))
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Take an event of the engine; see `RunEvent` for those that are kept, `Live` for what steps show."""
+        kind = event.get("event", "")
+        if kind in _LIVE:
+            self._show(event)
+            return
+        step = str(event.get("step", ""))
+        if kind == "memory" and not self._grown(step, float(event.get("bytes", 0))):
+            return
+        with self._lock:
+            if kind == "started":
+                self._attempts[step] = self._attempts.get(step, 0) + 1
+                self._memory.pop(step, None)
+            attempt = self._attempts.get(step, 0)
+        try:
+            known = msgspec.convert({**event, "attempt": attempt}, RunEvent)
+        except msgspec.ValidationError as error:
+            self._fail(StorageError(f"an event of the engine cannot be kept: {error}"))
+            return
+        self._write(known)
+
+    def _grown(self, step: str, size: float) -> bool:
+        with self._lock:
+            if size < self._memory.get(step, 0.0) * _GROWTH:
+                return False
+            self._memory[step] = size
+            return True
+
+    def _write(self, event: RunEvent) -> None:
+        stamped = event if event.time else msgspec.structs.replace(event, time=time.time())
+        self._append(self._name, _line(stamped), durable=event.event not in _CASUAL)
+
+    def _show(self, event: Mapping[str, Any]) -> None:
+        step = str(event.get("step", ""))
+        name = _live_name(self.run.id, step, max(1, self._attempts.get(step, 0)))
+        kept = {key: value for key, value in event.items() if key != "step" and value is not None}
+        self._append(name, msgspec.json.encode({"time": time.time(), **kept}) + b"\n", durable=False)
+
+    def _append(self, name: str, line: bytes, *, durable: bool) -> None:
+        with self._lock:
+            try:
+                # After a failure the last line may be torn: end it.
+                self._store.append(name, b"\n" + line if name in self._torn else line, durable=durable)
+                self._torn.discard(name)
+            except StorageError as error:
+                self._torn.add(name)
+                self._fail(error)
+
+    def _fail(self, error: StorageError) -> None:
+        self.fault = self.fault or error
+
+
+def _writer() -> str:
+    return f"{os.getpid()}-{_TOKEN}"
+
+
+_TOKEN = secrets.token_hex(4)
+"""Tells this process from others with its number on other machines."""
+
+
+def _events_name(run_id: str, writer: str) -> str:
+    return f"runs/{run_id}/events/{writer}.jsonl"
+
+
+def _live_name(run_id: str, step: str, attempt: int) -> str:
+    return f"runs/{run_id}/live/{step}/{attempt:04}.jsonl"
+
+
+def _line(event: RunEvent) -> bytes:
+    return msgspec.json.encode(event) + b"\n"
+
+
+def _lines(data: bytes, kind: type[_Line]) -> list[_Line]:
+    """Decode whole lines; what a crash has torn or another version wrote is left out."""
+    found: list[_Line] = []
+    decoder = msgspec.json.Decoder(kind)
+    for line in data.split(b"\n"):
+        if line:
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+                found.append(decoder.decode(line))
+    return found
+
+
+def _decoded(data: bytes, run_id: str) -> Run:
+    try:
+        return msgspec.json.decode(data, type=Run)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StorageError(f"the record of run {run_id} cannot be read ({error}). Remove it by hand.") from error

@@ -122,6 +122,9 @@ def run_blocks(blocks: list[str], wanted: list[str] | None) -> dict[str, str]:
     shell_type = importlib.import_module("IPython.core.interactiveshell").InteractiveShell
     module = type(sys)("__main__")
     sys.modules["__main__"] = module
+    # dill remembers which module was `__main__` when it was imported: here, too, that must be the user's.
+    for name in [one for one in sys.modules if one.partition(".")[0] == "dill"]:
+        del sys.modules[name]
     shell = shell_type.instance(user_module=module)
     shell.history_manager.enabled = False
     sys.path.insert(0, "")

@@ -89,7 +89,7 @@ class Case:
 
     def refusal(self) -> str:
         """The code of the diagnostic that nbkube must give on this Python, or ""."""
-        return self.refused or ("syntax" if sys.version_info < self.needs else "")
+        return self.refused or ("syntax-error" if sys.version_info < self.needs else "")
 
 
 def _fields(text: list[str]) -> dict[str, str]:

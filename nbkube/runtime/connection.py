@@ -159,8 +159,10 @@ class Connection:
             self.ended = True
 
     def _watcher_lost(self) -> None:
-        """Do the watcher's work: somebody has killed it, and the worker ends with it."""
+        """Do the watcher's work: it never came to life, or somebody has killed it and the worker has ended with it."""
         worker = self.started.get("process")
+        if worker is None:
+            self.status = self._process.wait()
         while worker and (left := session_members(worker)):
             for process in left:
                 with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -7,15 +7,19 @@ next to nothing, so every hook decides first whether the call matters at all.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat as modes
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.machinery import FileFinder, ModuleSpec
 from typing import Any
 
 _WRITING = os.O_WRONLY | os.O_RDWR
 _QUIET_FOLDERS = ("/proc", "/sys", "/dev", "/run", "/usr", "/lib", "/lib64", "/etc", "/bin", "/sbin", "/nix")
+
+_LOOK_FOR_DISTRIBUTIONS = frozenset(("importlib.metadata", "importlib_metadata", "pkg_resources"))
+"""Modules that list every folder of the search path, the notebook's own included, whatever they look for."""
 
 
 class Observation:
@@ -54,6 +58,7 @@ class Observation:
         for name in ("stat", "lstat"):
             self._patch(name, self._watched_stat(getattr(os, name)))
         self._patch("access", self._watched_access(os.access))
+        self._patch("listdir", self._watched_listdir(os.listdir))
         sys.path_hooks.insert(0, self._finder)
         sys.path_importer_cache.clear()
 
@@ -61,16 +66,26 @@ class Observation:
         """Record nothing more."""
         self._active = False
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Record nothing meanwhile: the machinery looks around, not the cells."""
+        active, self._active = self._active, False
+        try:
+            yield
+        finally:
+            self._active = active
+
     def into(self, result: dict[str, Any]) -> None:
         """Add what was observed to the fields of a `StepResult`."""
-        top = {name.partition(".")[0] for name in set(sys.modules) - self._modules}
+        own = {name.partition(".")[0] for name in self._modules}
+        top = {name.partition(".")[0] for name in set(sys.modules) - self._modules} - own
         result.update(
             opened=tuple(sorted(self._opened)),
             listed=tuple(sorted(self._listed)),
-            missed=tuple(sorted(self._missed)),
+            missed=tuple(sorted(one for one in self._missed if not self._passing(one))),
             replaced=tuple(sorted(self._replaced)),
-            wrote_outside=tuple(sorted(one for one in self._wrote if self._outside(one) and self._exists(one))),
-            modules=tuple(sorted(top - sys.stdlib_module_names - {"__main__", "__mp_main__", "nbkube"})),
+            wrote_outside=tuple(sorted(one for one in self._wrote if self._outside(one) and self._is_file(one))),
+            modules=tuple(sorted(top - sys.stdlib_module_names - {"__mp_main__"})),
             module_files=tuple(sorted(self._module_files())),
         )
 
@@ -136,6 +151,28 @@ class Observation:
 
         return access
 
+    def _watched_listdir(self, original: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+        def listdir(path: Any = None) -> list[Any]:
+            if self._active and sys._getframe(1).f_globals.get("__name__") in _LOOK_FOR_DISTRIBUTIONS:
+                folder = self._path(path)
+                if folder is not None and (folder + "/").startswith(self._inside):
+                    return self._unnoticed(folder, original)
+            return original(path)
+
+        return listdir
+
+    def _unnoticed(self, folder: str, listdir: Callable[..., list[Any]]) -> list[Any]:
+        """List a folder without leaving an access time."""
+        self._seen.add((folder, False))
+        try:
+            handle = os.open(folder, os.O_RDONLY | getattr(os, "O_NOATIME", 0))
+        except PermissionError:
+            return listdir(folder)
+        try:
+            return listdir(handle)
+        finally:
+            os.close(handle)
+
     def _patch(self, name: str, replacement: Callable[..., Any]) -> None:
         original = getattr(os, name)
         replacement.__name__ = replacement.__qualname__ = name
@@ -200,11 +237,18 @@ class Observation:
             return not self._is_library(path) and "/__pycache__/" not in path
         return not (path.startswith(_QUIET_FOLDERS) or self._is_library(path) or path.startswith(self._home_cache))
 
+    def _passing(self, path: str) -> bool:
+        """Tell whether a path is that of a temporary file which the step has made and removed."""
+        return path in self._wrote and self._outside(path) and not self._exists(path)
+
     def _outside(self, path: str) -> bool:
         return not path.startswith(self._inside)
 
     def _is_library(self, path: str) -> bool:
         return path.startswith(self._libraries)
+
+    def _is_file(self, path: str) -> bool:
+        return self._exists(path) and modes.S_ISREG(self._stat(path).st_mode)
 
     def _exists(self, path: str) -> bool:
         try:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
 
 from IPython.core.compilerop import CachingCompiler
@@ -163,6 +164,8 @@ class StepShell(InteractiveShell):
 
     channel: Channel
     last_traceback: str = ""
+    unobserved: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Entered while the shell does something of its own that loads modules."""
 
     def init_environment(self) -> None:
         """Set what Jupyter's kernel sets."""
@@ -177,6 +180,16 @@ class StepShell(InteractiveShell):
     def ask_exit(self) -> NoReturn:
         """End the step when a cell calls `exit()` or `quit()`."""
         raise SystemExit
+
+    def showtraceback(self, *arguments: Any, **options: Any) -> None:
+        """Show the exception being handled."""
+        with self.unobserved():
+            super().showtraceback(*arguments, **options)
+
+    def showsyntaxerror(self, *arguments: Any, **options: Any) -> None:
+        """Show the syntax error being handled."""
+        with self.unobserved():
+            super().showsyntaxerror(*arguments, **options)
 
     def _showtraceback(self, etype: type[BaseException], evalue: BaseException, stb: list[str]) -> None:
         self.last_traceback = strip_ansi("\n".join(stb))

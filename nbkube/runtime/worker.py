@@ -51,6 +51,7 @@ class Worker:
         self._values = Values(task.bindings, place.store, place.root)
         self._shell = make_shell(self._values.namespace, channel, os.path.join(hold, "ipython"))
         self._observation = Observation(place.root, (hold, place.store, os.path.dirname(__file__)), is_place)
+        self._shell.unobserved = self._observation.paused
         self._failure: Failure | None = None
         self._replayed = 0
         self._metrics: dict[str, Any] = {}

@@ -1,0 +1,1 @@
+"""Keras models, and TensorFlow objects that live only in their process."""

@@ -7,13 +7,17 @@ A file holds cases one after the other:
     expect: EXPRESSION          true at the end of the notebook and of the pipeline
     -- TAG TAG                  starts a code cell with these tags (none: an untagged cell)
     -- file PATH                starts the text of a project file
+    -- then file PATH           (in again/) its text before the second run
+    -- then cell N              (in again/) the source of the N-th cell before the second run
 
 Further lines before the first cell, all optional: `varies: NAME...` values that differ from run to run; `given:
 NAME=TEXT` a parameter set for the run; `metrics: NAME=VALUE...` the run's metrics; `refused: CODE` nbkube must say
 no before it runs anything; `fails: KIND TYPE` a cell stops both the notebook (TYPE) and the pipeline (KIND of
 failure); `needs: 3.12` the oldest Python whose syntax it is (older ones must refuse it); `counts: N...` stored
-execution counts; `notebook: PATH` where in the project it lies; `slow: yes` imports TensorFlow. `#` at the start of
-a line outside of cells is a comment.
+execution counts; `notebook: PATH` where in the project it lies; `slow: yes` imports TensorFlow. In again/, where each
+notebook runs twice: `runs: UNIT...` what the second run executes (all else comes from the cache), `then: EXPRESSION`
+what holds after it, `first-fails: yes` the first run stops at an error. `#` at the start of a line outside of cells
+is a comment.
 """
 
 from __future__ import annotations
@@ -21,10 +25,11 @@ from __future__ import annotations
 import json
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "cases"
+CASES = Path(__file__).parent / "cases"
+AGAIN = Path(__file__).parent / "again"
 
 CAUSES = {
     "mention": "any mention of a name counted as production",
@@ -86,6 +91,10 @@ class Case:
     counts: tuple[str, ...] = ()
     notebook: str = ""
     slow: bool = False
+    edits: dict[str, str] = field(default_factory=dict)
+    runs: tuple[str, ...] = ()
+    then: str = ""
+    first_fails: bool = False
 
     def refusal(self) -> str:
         """The code of the diagnostic that nbkube must give on this Python, or ""."""
@@ -111,10 +120,13 @@ def _parse_case(theme: str, name: str, lines: list[str]) -> Case:
             (blocks[-1][1] if blocks else head).append(line)
     cells: list[CellText] = []
     files: dict[str, str] = {}
+    edits: dict[str, str] = {}
     for title, body in blocks:
         text = "\n".join(body).rstrip("\n")
         if title.startswith("file "):
             files[title[5:]] = text + "\n" if text else ""
+        elif title.startswith("then "):
+            edits[title[5:]] = text
         else:
             cells.append(CellText(tuple(title.split()), text))
     known = _fields(head)
@@ -135,16 +147,20 @@ def _parse_case(theme: str, name: str, lines: list[str]) -> Case:
         counts=tuple(known.pop("counts", "").split()),
         notebook=known.pop("notebook", f"{name}.ipynb"),
         slow=known.pop("slow", "") == "yes",
+        edits=edits,
+        runs=tuple(known.pop("runs", "").split()),
+        then=known.pop("then", ""),
+        first_fails=known.pop("first-fails", "") == "yes",
     )
     if known:
         raise ValueError(f"case {name}: unknown line {', '.join(known)}")
     return case
 
 
-def load_cases() -> tuple[Case, ...]:
+def load_cases(folder: Path = CASES) -> tuple[Case, ...]:
     """Every case of every theme, in the order of the files."""
     cases: list[Case] = []
-    for path in sorted(FOLDER.glob("*.txt")):
+    for path in sorted(folder.glob("*.txt")):
         parts = re.split(r"^== (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
         cases += [
             _parse_case(path.stem, name.strip(), body.strip("\n").split("\n"))
@@ -187,6 +203,18 @@ def _with_given(case: Case, cell: CellText) -> str:
         literal = value if re.fullmatch(r"[-\d.\[\], ]+|True|False", value) else repr(value)
         source = re.sub(rf"^({name}\b[^=]*= ).*$", lambda m, new=literal: m[1] + new, source, flags=re.MULTILINE)  # type: ignore[misc]
     return source
+
+
+def edit_project(case: Case, folder: Path) -> Path:
+    """Make the case's changes in a project that `write_project` wrote; returns the notebook's path."""
+    cells = list(case.cells)
+    for title, text in case.edits.items():
+        kind, name = title.split(" ", 1)
+        if kind == "cell":
+            cells[int(name) - 1] = replace(cells[int(name) - 1], source=text)
+        else:
+            (folder / name).write_text(text + "\n", encoding="utf-8")
+    return write_project(replace(case, cells=tuple(cells), files={}), folder, expectation=False)
 
 
 def write_project(case: Case, folder: Path, *, expectation: bool = True, given: bool = False) -> Path:

@@ -3,12 +3,16 @@ small archive of made-up reviews in the same layout, with entries that must do n
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
 import random
 import tarfile
+import threading
 import zipfile
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,6 +24,22 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 GOOD = "wonderful moving brilliant superb delightful touching masterpiece gripping charming perfect".split()
 BAD = "awful boring dreadful waste terrible pointless clumsy dull tedious worst".split()
 PLAIN = "the film a story of and it was with actors scene plot two hours who music camera in is naïve".split()
+
+
+# Stands in for the package where it is not installed: 16 numbers that tell which words a text holds.
+HUB = """
+import numpy as np, tensorflow as tf, zlib
+
+def load(address):
+    assert address.startswith("https://tfhub.dev/google/universal-sentence-encoder/")
+    def encode(texts):
+        table = np.zeros((len(texts), 16), np.float32)
+        for row, text in zip(table, texts):
+            for word in text.split():
+                row[zlib.crc32(word.encode()) % 16] += 0.1
+        return tf.constant(table)
+    return encode
+"""
 
 
 def made_up_review(mood: str, draw: random.Random) -> str:
@@ -49,6 +69,21 @@ def made_up_archive(path: Path, each: int) -> None:
             for mood in ("neg", "pos"):
                 for number in range(each):
                     add(f"aclImdb/{split}/{mood}/{number}_5.txt", made_up_review(mood, draw))
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """The address of a web server with a small archive."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    made_up_archive(folder / "aclImdb_v1.tar.gz", each=100)
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +150,21 @@ def test_interrupted_training_goes_on_to_the_same_result(
     assert printed["metrics"] == uninterrupted["metrics"]
     last = "checkpoints/tfidf-2200-0/epoch-004.keras"
     assert weights(tmp_path / last) == weights(folder / last)
+
+
+def test_from_the_web_with_the_sentence_encoder(served: str, tmp_path: Path) -> None:
+    path = copy_of("sentiment", tmp_path / "project")
+    (path.parent / "tensorflow_hub.py").write_text(HUB)
+    printed = run(path, data=served, reviews=400, epochs=2)
+    assert "200 + 200 vectors of 16 numbers" in printed["encode"]
+    about = json.loads((path.parent / "model/about.json").read_text())
+    assert (about["encoder"], about["reviews"]) == ("universal", 400)
+    assert not (path.parent / "model/words.joblib").exists()
+    assert len(printed["own-words"].splitlines()) == 2
+
+
+def test_too_few_reviews_are_an_error_before_anything_is_trained(served: str, tmp_path: Path) -> None:
+    path = copy_of("sentiment", tmp_path / "project")
+    with pytest.raises(Exception, match="the archive holds too few reviews"):
+        run(path, data=served, reviews=4000)
+    assert [file.name for file in path.parent.iterdir()] == ["sentiment.ipynb"]

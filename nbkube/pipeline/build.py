@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from nbkube.dataflow import analyze
-from nbkube.dataflow.model import Flow, Unit
+from nbkube.dataflow.model import Flow, Unit, UnitFlow
 from nbkube.dataflow.parameters import substitute
 from nbkube.dataflow.parse import parse_cell
 from nbkube.errors import Diagnostic, NotebookError, Place
@@ -135,6 +135,7 @@ class _Builder:
         defaults, notes = kale_defaults(self.notebook.metadata, Place(self.file))
         self.faults += notes
         overrides = self._given_options(units, given)
+        known = {one.name: one for one in parameters}
         found: dict[str, StepOptions] = {}
         cells_of: dict[str, list[PlacedCell]] = {}
         for unit in units:
@@ -151,7 +152,7 @@ class _Builder:
                 settings += [one for one in defaults if one.option not in said]
             found[unit.step], faults = merge(settings)
             self.faults += faults
-            self._check_options(found[unit.step], settings, index, parameters, flow)
+            self._check_options(found[unit.step], settings, flow.units[:index], known)
         return found
 
     def _given_options(self, units: Sequence[PlacedUnit], given: Options) -> dict[str, list[Setting]]:
@@ -173,9 +174,8 @@ class _Builder:
         self,
         options: StepOptions,
         settings: Sequence[Setting],
-        index: int,
-        parameters: tuple[Parameter, ...],
-        flow: Flow,
+        earlier: Iterable[UnitFlow],
+        known: Mapping[str, Parameter],
     ) -> None:
         """Check what options say about each other and about names of the notebook."""
         places = {one.option: one for one in settings}
@@ -185,13 +185,12 @@ class _Builder:
             text = f"option {option} in {where.source}: {message}"
             self.faults.append(Diagnostic("error", code, where.place, text, hint))
 
-        known = {one.name: one for one in parameters}
-        earlier = {name for unit in flow.units[:index] for name in unit.publishes}
         names = [("when", name) for name in condition_names(options.when)] if options.when else []
         names += [("map", options.map)] if options.map else []
+        made = {name for unit in earlier for name in unit.publishes} if names else set()
         for option, name in names:
-            if name not in known and name not in earlier:
-                hint = did_you_mean(name, {*known, *earlier}, "use a parameter or a name that an earlier step makes")
+            if name not in known and name not in made:
+                hint = did_you_mean(name, {*known, *made}, "use a parameter or a name that an earlier step makes")
                 fault(option, "unknown-name", f"no earlier cell makes {name!r}", hint)
         if options.map in known and known[options.map].type not in ("list", "tuple", "any"):
             message = f"the parameter {options.map} is of type {known[options.map].type}"
@@ -209,20 +208,22 @@ class _Builder:
         for edge in sorted(flow.edges, key=lambda edge: edge.producer):
             # Of several possible makers the last counts: the others wrote what it may have replaced.
             inputs[edge.consumer][edge.name] = names[edge.producer]
-        return tuple(
-            Step(
+        steps: list[Step] = []
+        for index, unit in enumerate(units):
+            earlier = {names[at] for at in flow.after[index]} | set(before[index])
+            step = Step(
                 name=names[index],
                 step=unit.step,
                 kind=unit.kind,
                 unit=analysed[index],
                 options=options[unit.step],
                 prev=before[index],
-                after=tuple(name for at, name in enumerate(names) if at in flow.after[index] or name in before[index]),
+                after=tuple(name for name in names[:index] if name in earlier),
                 inputs=inputs[index],
                 outputs=tuple(sorted(flow.units[index].publishes)),
             )
-            for index, unit in enumerate(units)
-        )
+            steps.append(step)
+        return tuple(steps)
 
 
 def _with_values(unit: PlacedUnit, values: Mapping[str, Any]) -> Unit:

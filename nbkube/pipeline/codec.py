@@ -44,7 +44,7 @@ def describe(pipeline: Pipeline) -> dict[str, Any]:
     ]
     return {
         "name": pipeline.name,
-        "parameters": msgspec.to_builtins(parameters, enc_hook=repr),
+        "parameters": msgspec.json.decode(msgspec.json.encode(parameters)),
         "metrics": list(pipeline.metrics),
         "steps": [_row(name, parts, step_of) for name, parts in rows.items()],
         "diagnostics": [msgspec.to_builtins(one) for one in pipeline.diagnostics],
@@ -73,5 +73,5 @@ def _row(name: str, parts: list[Step], step_of: dict[str, str]) -> dict[str, Any
 
 def options_as_json(options: StepOptions) -> dict[str, Any]:
     """Return the options that are set, as plain data under their names."""
-    plain: dict[str, Any] = msgspec.to_builtins(options)
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(options))
     return plain

@@ -14,6 +14,7 @@ def tagged_order(units: Sequence[PlacedUnit], file: str) -> tuple[list[tuple[str
     steps: dict[str, list[int]] = {}
     for index, unit in enumerate(units):
         steps.setdefault(unit.step, []).append(index)
+    named = list(dict.fromkeys(unit.step for unit in units if unit.kind == "step"))
     wanted = _wanted(units)
     faults: list[Diagnostic] = []
     cycles: set[frozenset[str]] = set()
@@ -25,7 +26,7 @@ def tagged_order(units: Sequence[PlacedUnit], file: str) -> tuple[list[tuple[str
             for tag in one.prev:
                 earlier = [at for at in steps.get(tag.value, ()) if at < index]
                 if tag.value not in steps:
-                    hint = did_you_mean(tag.value, steps, f"there are the steps {', '.join(steps)}")
+                    hint = did_you_mean(tag.value, named, f"there are the steps {', '.join(named)}")
                     faults.append(_fault(place, "unknown-step", f"the tag {tag.text}: there is no such step", hint))
                 elif tag.value == unit.step:
                     message = f"the tag {tag.text} makes the step wait for itself"

@@ -70,7 +70,9 @@ def _is_json(value: Any) -> bool:
         return all(_is_json(one) for one in value)
     if isinstance(value, dict):
         return all(isinstance(key, str) and _is_json(one) for key, one in value.items())
-    return value is None or isinstance(value, str | int)
+    if isinstance(value, str):
+        return value.isascii() or max(value) < "\ud800" or not any("\ud800" <= char <= "\udfff" for char in value)
+    return value is None or isinstance(value, int)
 
 
 def _stated(annotation: str) -> str:

@@ -136,7 +136,7 @@ def _correction(text: str) -> str:
         if rest.strip() in _SUFFIXES:
             return f"write {number}{rest.strip()}"
         unit = _MEANT.fullmatch(rest)
-        if unit:
+        if unit and rest.strip() != "e":
             letter = unit.group(1)
             known = letter.upper() + "i" if unit.group(2) else "k" if letter in "kK" else letter.upper()
             return f"write {number}{known}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from nbkube.errors import StateError
 from nbkube.state.definitions import Definitions
+from nbkube.state.imports import import_version
 from nbkube.state.load import LoadedStream, Loader
 from nbkube.state.model import OutputRef
 from nbkube.state.mutation import take_baseline
@@ -60,6 +61,7 @@ class Namespace(dict[str, Any]):
         self.definitions = Definitions(self._key_taken)
         self.loader = Loader(store, self, root, loaded=self._stream_loaded)
         self._lock = threading.RLock()
+        self._settled = False
         self._hits: dict[str, int] = {}
         self.hoisted: dict[str, Any] = {}
 
@@ -92,7 +94,7 @@ class Namespace(dict[str, Any]):
         raise KeyError(name)
 
     def _note_absent(self, name: str) -> None:
-        if isinstance(name, str) and not is_internal(name) and name not in self.loaded and name not in self.deleted:
+        if isinstance(name, str) and name.isidentifier() and not is_internal(name):
             self.reads.setdefault(name, "")
 
     def load(self, name: str) -> Any:
@@ -136,12 +138,13 @@ class Namespace(dict[str, Any]):
     # -- what the process starts with, and later units in one process
 
     def settle(self) -> None:
-        """Take what is bound now (by the shell and by replay) as given, not as this unit's work.
+        """Take what is bound now (by the shell and by replay) as given, not as this unit's work; once per process.
 
         A replayed name that a unit has since bound to something else is dropped, so that it is loaded when used.
         """
-        from nbkube.state.imports import import_version
-
+        if self._settled:
+            return
+        self._settled = True
         for name, value in list(dict.items(self)):
             ref = self.available(name)
             if ref is None or is_internal(name):

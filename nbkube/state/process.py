@@ -30,7 +30,7 @@ class Start(msgspec.Struct):
     @classmethod
     def now(cls, root: str = "") -> Start:
         """Take the present as the start."""
-        return cls(root, dict(os.environ), os.getcwd(), list(sys.path))
+        return cls(root, dict(os.environ), os.getcwd(), [one for one in sys.path if one])
 
 
 def restore_process(namespace: Namespace, start: Start) -> None:
@@ -50,10 +50,18 @@ def restore_process(namespace: Namespace, start: Start) -> None:
     cwd = _load(namespace, CWD)
     if cwd is not None:
         os.chdir(_outward(cwd, start.root))
-    for name, source in _RANDOM.items():
-        state = _load(namespace, name, note=False)
-        if state is not None:
-            source.restore(state)
+
+
+def restore_random(namespace: Namespace, start: Start, *, seeded: bool) -> None:
+    """Put random states back that earlier units left, for libraries that are loaded; to be called after replay.
+
+    It counts as a read only if the unit draws from it, which `capture_process` tells.
+    """
+    for name, source in _RANDOM.items() if seeded else ():
+        if source.module is None or source.module in sys.modules:
+            state = _load(namespace, name, note=False)
+            if state is not None:
+                source.restore(state)
     start.random = random_digests()
 
 
@@ -106,11 +114,12 @@ def _value(namespace: Namespace, name: str) -> Any:
 
 def _path_change(start: Start) -> tuple[list[str], list[str], list[str]]:
     """Return what was put before, put behind, and taken out of the search path."""
-    kept = [one for one in sys.path if one in start.path]
+    present = [one for one in sys.path if one]  # "" is the interpreter's own word for the working directory
+    kept = [one for one in present if one in start.path]
     first: list[str] = []
     last: list[str] = []
     seen = False
-    for one in sys.path:
+    for one in present:
         if one in start.path:
             seen = True
         else:
@@ -137,6 +146,7 @@ class _Random(msgspec.Struct, frozen=True):
 
     capture: Callable[[], Any]
     restore: Callable[[Any], None]
+    module: str | None = None
 
 
 def _python_state() -> Any:
@@ -214,8 +224,8 @@ def _set_torch_state(state: Any) -> None:
 _RANDOM = {
     "process:random": _Random(_python_state, _set_python_state),
     "process:numpy": _Random(_numpy_state, _set_numpy_state),
-    "process:tensorflow": _Random(_tensorflow_state, _set_tensorflow_state),
-    "process:torch": _Random(_torch_state, _set_torch_state),
+    "process:tensorflow": _Random(_tensorflow_state, _set_tensorflow_state, "tensorflow"),
+    "process:torch": _Random(_torch_state, _set_torch_state, "torch"),
 }
 
 

@@ -87,7 +87,7 @@ def reduce_text_file(dumper: Any, value: Any) -> Any:
     return _refuse(dumper, value)
 
 
-@exact("builtins.module", "nbkube.state.namespace.MainModule")
+@family("builtins.module", "nbkube.state.namespace.MainModule")
 def reduce_module(dumper: Any, value: Any) -> Any:
     """Modules by name; modules made by hand with what they hold."""
     if value.__name__ == "__main__":

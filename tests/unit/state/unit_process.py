@@ -13,7 +13,7 @@ import msgspec
 
 from nbkube.state.model import OutputRef
 from nbkube.state.namespace import Namespace, install_main
-from nbkube.state.process import Start, capture_process, restore_process
+from nbkube.state.process import Start, capture_process, restore_process, restore_random
 from nbkube.state.publish import publish
 from nbkube.storage import open_store
 
@@ -68,6 +68,7 @@ def main() -> None:
             if order.replay:
                 exec(compile(order.replay, "<replay>", "exec"), namespace)
             namespace.settle()
+            restore_random(namespace, start, seeded=order.seeded)
             for number, source in enumerate(order.cells):
                 if shell is not None:
                     run_shell_cell(shell, source)

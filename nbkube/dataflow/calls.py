@@ -102,7 +102,7 @@ class Calls(Names):
                 if value.carries:
                     self.escape(value, line)
                 if value.flags & STATEFUL:
-                    self.change(value.roots, line)
+                    self.use(value, line)
 
     # --- library calls ---------------------------------------------------------------------------------------
 
@@ -197,7 +197,9 @@ class Calls(Names):
             return None
         if receiver.made and tables.is_local_module(receiver.made):
             self.frame.effects |= tables.FILES
-        if receiver.roots and self._changes_receiver(receiver, name, node):
+        if receiver.flags & STATEFUL:
+            self.use(receiver, line)
+        elif receiver.roots and self._changes_receiver(name, node):
             self.change(receiver.roots, line)
             if receiver.flags & KEEPER and name not in _READING_ONLY:
                 for value in (*values, *named.values()):
@@ -214,8 +216,8 @@ class Calls(Names):
             return Value(receiver.roots, receiver.carries, flags=receiver.flags & KEEPER)
         return None
 
-    def _changes_receiver(self, receiver: Value, name: str, node: ast.Call) -> bool:
-        if receiver.flags & STATEFUL or name in tables.MUTATING:
+    def _changes_receiver(self, name: str, node: ast.Call) -> bool:
+        if name in tables.MUTATING:
             return True
         if name.startswith("set_") and name not in tables.SETTERS_OF_COPIES:
             return True

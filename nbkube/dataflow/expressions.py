@@ -170,7 +170,7 @@ class Expressions(Calls):
             if value is not None and value.carries:
                 self.escape(value, node.lineno, only=Instance)
             if value is not None and value.flags & STATEFUL and isinstance(node.ops[0], ast.In | ast.NotIn):
-                self.change(value.roots, node.lineno)
+                self.use(value, node.lineno)
         return None
 
     def _display(self, node: ast.List | ast.Tuple | ast.Set) -> Value | None:
@@ -286,7 +286,7 @@ class Expressions(Calls):
         if value is None or value.flags & IMMUTABLE:
             return None
         if value.flags & STATEFUL:
-            self.change(value.roots, line)
+            self.use(value, line)
         if value.carries:
             self.escape(value, line, only=Instance)
         if value.flags & IMPORTED or value.dotted:

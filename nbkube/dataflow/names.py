@@ -16,6 +16,7 @@ from nbkube.dataflow.values import (
     IMPORTED,
     LITERAL,
     MODULE,
+    STATEFUL,
     CallEffect,
     Place,
     Read,
@@ -223,6 +224,11 @@ class Names:
             self.frame.changed.add(root)
             if root not in self.path.reads:
                 self.path.reads[root] = Read(False, Place(self.cell, line), True)
+
+    def use(self, value: Value, line: int) -> None:
+        """An iterator or random generator is used, and so changed: it, not what it goes through."""
+        values = self.values
+        self.change([root for root in value.roots if (one := values.get(root)) and one.flags & STATEFUL], line)
 
     def _change_import(self, name: str, value: Value, line: int) -> bool:
         """A change of an imported thing; whether it is to travel as the notebook's own state."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from nbkube.dataflow import tables
 from nbkube.dataflow.calls import Loop
 from nbkube.dataflow.expressions import Expressions
-from nbkube.dataflow.paths import DELETED, IN_LOOP, MAYBE_GONE, RETURNED, Path, join_reads, meet
+from nbkube.dataflow.paths import DEFINED, DELETED, IN_LOOP, MAYBE, MAYBE_GONE, RETURNED, Path, join_reads, meet
 from nbkube.dataflow.values import (
     IMMUTABLE,
     IMPORTED,
@@ -270,7 +271,7 @@ class Statements(Expressions):
         """A function object: defaults and annotations are evaluated now, the body when it is called."""
         kept = self.defaults(node.args)
         arguments = node.args
-        if not getattr(node, "type_params", None):
+        with self.type_parameters(node):
             for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
                 self.annotation(one.annotation)
             for extra in (arguments.vararg, arguments.kwarg):
@@ -295,17 +296,17 @@ class Statements(Expressions):
         return value
 
     def _class(self, node: ast.ClassDef) -> None:
-        generic = bool(getattr(node, "type_params", None))
         carries: list[Carried] = []
-        for base in node.bases if not generic else ():
-            value = self.evaluate(base)
-            if value is not None:
-                carries.extend(value.carries)
-        for keyword in node.keywords:
-            self.evaluate(keyword.value)
-        made = Class(node.name, bases=tuple(carries))
         outer = self.scope
-        scope = Scope(set(), outer, kind="class")
+        with self.type_parameters(node):
+            for base in node.bases:
+                value = self.evaluate(base)
+                if value is not None:
+                    carries.extend(value.carries)
+            for keyword in node.keywords:
+                self.evaluate(keyword.value)
+        made = Class(node.name, bases=tuple(carries))
+        scope = Scope(set(), self._type_scope(node), kind="class")
         self.scope = scope
         for one in node.body:
             if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -319,6 +320,21 @@ class Statements(Expressions):
                 roots |= inner.roots
         value = self._decorated(node, Value(frozenset(roots), (made,)))
         self.store(node.name, value, node.lineno)
+
+    def _type_scope(self, node: ast.stmt) -> Scope | None:
+        """The scope around a definition, with its type parameters (3.12), which shadow names outside."""
+        names = {str(getattr(one, "name", "")) for one in getattr(node, "type_params", ())}
+        return Scope(names, self.scope, kind="block") if names else self.scope
+
+    @contextmanager
+    def type_parameters(self, node: ast.stmt) -> Iterator[None]:
+        """Evaluate annotations and bases where the type parameters of `node` are known."""
+        outer = self.scope
+        self.scope = self._type_scope(node)
+        try:
+            yield
+        finally:
+            self.scope = outer
 
     def _add_method(self, node: ast.FunctionDef | ast.AsyncFunctionDef, made: Class) -> None:
         value = self.function(node)
@@ -400,6 +416,10 @@ class Statements(Expressions):
             join_reads(outer, [after])
             outer.maybe -= 1
             normal = [] if after.end else [after.bound]
+        # A later turn may break with what an earlier one has bound.
+        for bound in loop.breaks:
+            for name in {name for end in ends for name in end}:
+                bound.setdefault(name, DEFINED if outer.state(name) == DEFINED else MAYBE)
         if normal or loop.breaks:
             meet(outer, [*normal, *loop.breaks])
         else:
@@ -420,8 +440,8 @@ class Statements(Expressions):
             self.block(node.body)
             return
         outer = self.path
-        inside = self._branch(node.body, outer)
-        self._join(outer, [inside, Path(outer)])
+        inside = self._tried(node.body, outer)
+        meet(outer, [{}, inside.bound])
 
     def _try(self, node: ast.Try | ast.TryStar) -> None:
         outer = self.path
@@ -436,19 +456,17 @@ class Statements(Expressions):
     def _handled(self, node: ast.Try | ast.TryStar, outer: Path) -> None:
         guarded = any(_catches_names(handler.type) for handler in node.handlers)
         self.guarded += guarded
-        self.path = body = Path(outer)
-        self.block(node.body[:1])
-        if not body.end:
-            body.jumped = max(body.jumped, IN_LOOP)
-            self.block(node.body[1:])
+        body = self._tried(node.body, outer)
         self.guarded -= guarded
         partial = dict(body.bound)
-        if not body.end:
+        if node.orelse and not body.end:
+            self.path = body
+            body.reads = {}
             self.block(node.orelse)
-        self.path = outer
-        jumped = outer.jumped
-        join_reads(outer, [body])
-        outer.jumped = RETURNED if body.jumped == RETURNED else jumped
+            self.path = outer
+            outer.maybe += 1
+            join_reads(outer, [body])
+            outer.maybe -= 1
         branches = [body, *(self._handler(handler, partial, outer) for handler in node.handlers)]
         outer.maybe += 1
         for branch in branches[1:]:
@@ -458,6 +476,19 @@ class Statements(Expressions):
         meet(outer, going)
         if not going:
             outer.end = "jump" if any(branch.end == "jump" for branch in branches) else "raise"
+
+    def _tried(self, statements: list[ast.stmt], outer: Path) -> Path:
+        """A block that any statement but the first may leave unexecuted."""
+        self.path = body = Path(outer)
+        self.block(statements[:1])
+        if not body.end:
+            body.jumped = max(body.jumped, IN_LOOP)
+            self.block(statements[1:])
+        self.path = outer
+        jumped = outer.jumped
+        join_reads(outer, [body])
+        outer.jumped = RETURNED if body.jumped == RETURNED else jumped
+        return body
 
     def _handler(self, handler: ast.ExceptHandler, partial: dict[str, int], outer: Path) -> Path:
         self.path = path = Path(outer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 from nbkube.dataflow import tables
 from nbkube.dataflow.escapes import PLACEHOLDER
@@ -25,6 +26,8 @@ from nbkube.dataflow.values import (
     Class,
     Function,
     Instance,
+    Mark,
+    Place,
     Scope,
     Value,
     join,
@@ -38,11 +41,22 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 _READS_CALLER = ("duckdb.", "statsmodels.formula.", "patsy.", "numexpr.", "pandasql.")
 _READING_ONLY = frozenset({"fit", "fit_transform", "fit_predict", "partial_fit", "update", "extend"})
 """Methods that change their receiver but do not keep their arguments."""
+_PATH = Value(flags=IMMUTABLE, made="pathlib.Path")
+_MARKED: dict[str, Literal["input", "exit", "path"]] = {
+    "builtins.input": "input", "getpass.getpass": "input", "builtins.exit": "exit", "builtins.quit": "exit",
+}  # fmt: skip
+_ABSOLUTE = re.compile(r"(?:/(?!dev/null$)|~|[A-Za-z]:[\\/])[^:]*$")
 _RANDOM_STATE = frozenset({"random_state", "seed", "rng", "generator", "random_seed"})
 
 
 class Calls(Names):
     """Calls of functions, classes, methods and library code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loops: list[Loop] = []
+        self.recursed = False
+        self._incomplete: list[Function] = []
 
     def call(self, node: ast.Call) -> Value | None:
         """Evaluate a call."""
@@ -111,8 +125,12 @@ class Calls(Names):
     ) -> Value | None:
         dotted = callee.dotted
         effects = tables.library_effects(dotted)
+        if dotted in _MARKED:
+            self._mark(_MARKED[dotted], dotted.removeprefix("builtins."), node.lineno)
+        if dotted == "pathlib.Path" or effects & tables.FILES:
+            self._outside(node)
         if effects:
-            seeded = effects & tables.RANDOM and not _RANDOM_STATE.isdisjoint(named)
+            seeded = effects & tables.RANDOM and _is_seeded(node)
             self.frame.effects |= effects & ~tables.RANDOM if seeded else effects
             if effects & tables.DYNAMIC or dotted == "builtins.eval":
                 self._dynamic(dotted, node)
@@ -127,16 +145,18 @@ class Calls(Names):
             self._words(node)
         if dotted.rpartition(".")[2] in tables.MUTATING and callee.roots and tables.is_local_module(dotted):
             self.change(callee.roots, node.lineno)
-        return self._made(dotted, values, named)
+        return self._made(dotted, node, values, named)
 
-    def _made(self, dotted: str, values: list[Value | None], named: dict[str | None, Value | None]) -> Value | None:
+    def _made(
+        self, dotted: str, node: ast.Call, values: list[Value | None], named: dict[str | None, Value | None]
+    ) -> Value | None:
         """What a library call returns."""
         if tables.is_immutable_result(dotted):
-            return NUMBER
+            return _PATH if dotted == "pathlib.Path" else NUMBER
         flags = 0
         if dotted in tables.STATEFUL_MAKERS:
             flags = STATEFUL
-        if not _RANDOM_STATE.isdisjoint(named):
+        if _is_seeded(node):
             flags |= SEEDED
         everything = [*values, *named.values()]
         if dotted in tables.ITERATES_ONLY or flags & STATEFUL:
@@ -186,17 +206,23 @@ class Calls(Names):
         named: dict[str | None, Value | None],
     ) -> Value | None:
         line = node.lineno
-        if name in tables.FILE_METHODS:
+        if name in tables.FILE_METHODS or (
+            receiver is not None and receiver.made == "pathlib.Path" and name in ("rename", "replace")
+        ):
             self.frame.effects |= tables.FILES
+            self._outside(node)
         own = receiver is not None and receiver.flags & (SEEDED | STATEFUL)
-        if name in tables.RANDOM_METHODS and not own and _RANDOM_STATE.isdisjoint(named):
+        if name in tables.RANDOM_METHODS and not own and not _is_seeded(node):
             self.frame.effects |= tables.RANDOM
         if name in _QUERIES or name == "sql":
             self._query(name, node)
         if receiver is None:
             return None
-        if receiver.made and tables.is_local_module(receiver.made):
-            self.frame.effects |= tables.FILES
+        if receiver.made:
+            if receiver.made == "builtins.get_ipython":
+                self.shell_method(name, node)
+            elif tables.is_local_module(receiver.made):
+                self.frame.effects |= tables.FILES
         if receiver.flags & STATEFUL:
             self.use(receiver, line)
         elif receiver.roots and self._changes_receiver(name, node):
@@ -215,6 +241,20 @@ class Calls(Names):
         if name in tables.SHARING:
             return Value(receiver.roots, receiver.carries, flags=receiver.flags & KEEPER)
         return None
+
+    def shell_method(self, name: str, node: ast.Call) -> None:
+        """`get_ipython().run_line_magic(…)` and the like."""
+        raise NotImplementedError
+
+    def _mark(self, kind: Literal["input", "exit", "path"], text: str, line: int) -> None:
+        definite = not self.path.maybe and self.path.parent is None
+        self.frame.marks[Mark(kind, Place(self.cell, line), text, definite)] = None
+
+    def _outside(self, node: ast.Call) -> None:
+        """Note literal absolute paths given to code that touches files."""
+        for one in node.args:
+            if isinstance(one, ast.Constant) and isinstance(one.value, str) and _ABSOLUTE.match(one.value):
+                self._mark("path", one.value, node.lineno)
 
     def _changes_receiver(self, name: str, node: ast.Call) -> bool:
         if name in tables.MUTATING:
@@ -385,6 +425,9 @@ class Calls(Names):
             self.store_global(name, effect.values.get(name))
             self.path.maybe -= state == MAYBE
         self.frame.effects |= effect.effects
+        for mark in effect.marks:
+            definite = mark.definite and not self.path.maybe and self.path.parent is None
+            self.frame.marks[mark if definite == mark.definite else mark._replace(definite=definite)] = None
 
     def _mapping(
         self,
@@ -438,8 +481,20 @@ class Calls(Names):
                     self.looked.update({name: value for name, value in known.items() if name not in self.looked})
                 return function.effect
         if function.active or self.depth > _DEEPEST:
+            self.recursed = True
             return CallEffect()
-        return self._analyse(function)
+        outer, self.recursed = self.recursed, False
+        effect = self._analyse(function)
+        if self.recursed:
+            self._incomplete.append(function)
+        self.recursed = outer or self.recursed
+        if self.depth == 0:
+            # What was found for a function while its callers were open lacks what those do.
+            for one in self._incomplete:
+                one.effect = None if one is not function else effect
+            self._incomplete.clear()
+            self.recursed = False
+        return effect
 
     def _analyse(self, function: Function) -> CallEffect:
         if not function.prepared:
@@ -469,9 +524,6 @@ class Calls(Names):
             for name, value in looked.items():
                 self.looked.setdefault(name, value)
         return effect
-
-    loops: list[Loop]
-    """The loops around the current statement, innermost last."""
 
     def _scope(self, function: Function) -> Scope:
         scope = Scope(
@@ -509,6 +561,14 @@ class Loop:
         self.start = start
         self.breaks: list[dict[str, int]] = []
         self.continues: list[dict[str, int]] = []
+
+
+def _is_seeded(node: ast.Call) -> bool:
+    """Whether a random state is given."""
+    for one in node.keywords:
+        if one.arg in _RANDOM_STATE and not (isinstance(one.value, ast.Constant) and one.value.value is None):
+            return True
+    return False
 
 
 def _shared(value: Value | None) -> frozenset[str]:

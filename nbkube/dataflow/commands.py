@@ -70,6 +70,26 @@ class Commands(Statements):
                 self._perhaps_code(escape.text, escape.line)
         return None
 
+    def shell_method(self, name: str, node: ast.Call) -> None:
+        """`get_ipython().run_line_magic("time", "f()")`: as the magic; of computed text anything may follow."""
+        texts = [one.value if isinstance(one, ast.Constant) else None for one in node.args]
+        if name == "run_line_magic" and len(texts) >= 2 and all(isinstance(one, str) for one in texts):
+            self._line_magic(Escape("magic", str(texts[0]), str(texts[1]), node.lineno))
+        elif name in (
+            "system",
+            "getoutput",
+            "run_cell_magic",
+            "run_cell",
+            "run_line_magic",
+            "ex",
+            "ev",
+            "magic",
+            "run_code",
+        ):
+            self.frame.effects |= tables.FILES | (0 if name in ("system", "getoutput") else tables.DYNAMIC)
+        elif name in ("push", "reset", "user_ns", "del_var"):
+            self.frame.effects |= tables.DYNAMIC
+
     def _shell(self, text: str, line: int) -> None:
         self._expansions(text, line)
         if not _INSTALLS.match(text):

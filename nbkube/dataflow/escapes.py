@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
+from nbkube.dataflow.tables import names
+
 EscapeKind = Literal["magic", "cell", "shell", "help"]
 
 PLACEHOLDER = "__nbkube_escape__"
@@ -18,11 +20,11 @@ PLACEHOLDER = "__nbkube_escape__"
 PYTHON_BODIES = frozenset({"time", "timeit", "capture", "prun", "memit", "mprun", "lprun", "snakeviz", "debug", "step"})
 """Cell magics whose body is Python run by the notebook's kernel."""
 
-_AUTOMAGIC = """
+AUTOMAGIC = names("""
 pip conda cd ls ll lsmagic pwd mkdir rm rmdir mv cp cat less more man matplotlib time timeit run load_ext env who whos
 who_ls reset history config pinfo pinfo2 psearch precision pylab
-"""
-_AUTOMAGIC_NAMES = frozenset(_AUTOMAGIC.split())
+""")
+"""Magics that a cell of one line may call without the percent sign."""
 
 _OPEN, _CLOSE = "([{", ")]}"
 _STRUCTURE = re.compile(r"""\"\"\"|'''|["'#()\[\]{}]""")
@@ -88,7 +90,7 @@ def _first_text(lines: list[str], start: int) -> int:
 def _mark_automagic(lines: list[str], at: int) -> None:
     """A cell of one line may leave out the percent sign of a magic."""
     word, _, rest = lines[at].strip().partition(" ")
-    if word in _AUTOMAGIC_NAMES and not re.match(r"\s*(=|\.|\(|\[|,)", rest):
+    if word in AUTOMAGIC and not rest.lstrip().startswith("="):
         lines[at] = "%" + lines[at].strip()
 
 

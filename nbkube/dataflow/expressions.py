@@ -147,6 +147,9 @@ class Expressions(Calls):
                 carries.extend(value.carries)
         if carries:
             self.escape(Value(carries=tuple(one for one in carries if isinstance(one, Instance))), node.lineno)
+        left = values[0]
+        if left is not None and left.made == "pathlib.Path":
+            return left
         return NUMBER if flags else None
 
     def _unary(self, node: ast.UnaryOp) -> Value | None:
@@ -177,13 +180,20 @@ class Expressions(Calls):
         values = [self.evaluate(one) for one in node.elts]
         if isinstance(node, ast.Tuple) and all(value is not None and value.flags & IMMUTABLE for value in values):
             return CONSTANT if all(value is not None and value.flags & LITERAL for value in values) else NUMBER
-        return keep(values)
+        return self._kept(values)
+
+    def _kept(self, values: list[Value | None]) -> Value | None:
+        """A container; of literals only it is a literal itself, until it is changed."""
+        kept = keep(values)
+        if kept is not None and all(value is not None and value.flags & LITERAL for value in values):
+            kept.flags |= LITERAL
+        return kept
 
     def _dict(self, node: ast.Dict) -> Value | None:
         for key in node.keys:
             if key is not None:
                 self.evaluate(key)
-        return keep([self.evaluate(one) for one in node.values])
+        return self._kept([self.evaluate(one) for one in node.values])
 
     def _formatted(self, node: ast.JoinedStr) -> Value | None:
         for one in node.values:

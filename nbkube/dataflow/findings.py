@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import posixpath
 from collections.abc import Sequence
 from typing import Protocol
 
 from nbkube.dataflow import tables
+from nbkube.dataflow.escapes import AUTOMAGIC
 from nbkube.dataflow.model import Unit
 from nbkube.dataflow.parse import place, syntax_diagnostic
 from nbkube.dataflow.units import Analysis, UnitFacts
-from nbkube.dataflow.values import BUILTINS, Place, Read
+from nbkube.dataflow.values import BUILTINS, Mark, Place, Read
 from nbkube.errors import Diagnostic, Severity
 
 
@@ -40,7 +42,7 @@ class Findings:
             return
         if source.deleted is not None and read.definite:
             self._deleted.append((name, read.place, source.deleted))
-        elif source.deleted is None:
+        elif source.deleted is None and not self._automagic(name, read.place):
             self._missing.append((at, name, read))
 
     def unit(self, at: int, facts: UnitFacts) -> None:
@@ -59,6 +61,7 @@ class Findings:
         found.extend(self._gone(*one) for one in self._deleted)
         for facts in self._facts:
             found.extend(self._module_change(name, where) for name, where in facts.module_changes)
+            found.extend(one for mark in facts.marks if (one := self._marked(mark)) is not None)
         unique = dict.fromkeys(found)
         return tuple(sorted(unique, key=lambda one: (one.place.cell or 0, one.place.line or 0, one.code)))
 
@@ -81,7 +84,7 @@ class Findings:
             message = f"`{name}` is used before it is defined: only {self._unit(units, later)} below defines it."
             hint = "A pipeline runs the notebook top to bottom; move the definition above its first use."
             return self._diagnostic("error" if sure else "warning", "undefined-name", read.place, message, hint)
-        near = difflib.get_close_matches(name, [*first, *BUILTINS], n=1)
+        near = difflib.get_close_matches(name, first, n=1) or difflib.get_close_matches(name, BUILTINS, n=1)
         hint = f"Did you mean `{near[0]}`?" if near else "Define it in a cell above, or import it."
         message = f"`{name}` is not defined in any cell."
         if dynamic and read.definite:
@@ -93,6 +96,26 @@ class Findings:
     def _unit(self, units: Sequence[Unit], at: int) -> str:
         cells = units[at].cells
         return f"cell {cells[0].number}" if len(cells) == 1 else f"step `{units[at].name}`"
+
+    def _automagic(self, name: str, where: Place) -> bool:
+        """A cell that is just `ls` or `pwd` is a magic."""
+        return name in AUTOMAGIC and self._analysis.cells[where.cell].source.strip() == name
+
+    def _marked(self, mark: Mark) -> Diagnostic | None:
+        match mark.kind:
+            case "input":
+                message = f"`{mark.text}()` waits for a person, and a step has none."
+                hint = "Make the answer a parameter: assign it in a cell tagged `parameters`."
+                return self._diagnostic("error" if mark.definite else "warning", "input", mark.place, message, hint)
+            case "exit":
+                message = f"`{mark.text}()` ends the step with an error; the cells after it do not run."
+                hint = "Drop it, or tag the cell `skip`."
+                return self._diagnostic("warning", "exit", mark.place, message, hint)
+        folder = posixpath.dirname(self._file)
+        if folder.startswith("/") and f"{mark.text}/".startswith(f"{folder}/"):
+            return None
+        message = f"The path `{mark.text}` is absolute: the file is used in place, and another machine may not have it."
+        return self._diagnostic("info", "absolute-path", mark.place, message, "Use a path relative to the notebook.")
 
     def _gone(self, name: str, where: Place, deleted: int | None) -> Diagnostic:
         return self._diagnostic(

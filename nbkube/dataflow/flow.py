@@ -162,7 +162,7 @@ class _Order:
         draws = effects.seeds or (effects.random and self._seeded)
         if draws:
             waits |= self._random
-        if effects.process or effects.dynamic:
+        if effects.process or effects.dynamic or effects.history:
             waits = (1 << at) - 1
         after = set(producers)
         covered = 0

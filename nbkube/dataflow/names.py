@@ -46,7 +46,6 @@ class Names:
         self.configuring = False
         self.gone: list[tuple[str, Place]] = []
         self.module_changes: list[tuple[str, Place]] = []
-        self.star_imports = 0
         self._attributes: dict[tuple[Value, str], Value] = {}
 
     def evaluate(self, node: ast.expr) -> Value | None:
@@ -157,7 +156,7 @@ class Names:
         if value is None or value is FRESH:
             new = Value(frozenset((name,)))
         elif value.flags & IMMUTABLE:
-            new = Value(frozenset((name,)), flags=value.flags & (IMMUTABLE | LITERAL))
+            new = Value(frozenset((name,)), flags=value.flags & (IMMUTABLE | LITERAL), made=value.made)
         elif imported:
             new = Value(frozenset((name,)), (), value.dotted, imported)
         else:
@@ -218,6 +217,8 @@ class Names:
                     continue
             elif value is not None and value.flags & IMMUTABLE:
                 continue
+            elif value is not None and value.flags & LITERAL and self.looked is None:
+                self.values[root] = Value(value.roots, value.carries, value.dotted, value.flags & ~LITERAL)
             state = self.path.state(root)
             if state == DEFINED:
                 continue
@@ -236,7 +237,8 @@ class Names:
             return False
         if value.flags & MODULE or not tables.is_local_module(value.dotted):
             self.frame.effects |= tables.PROCESS
-            self.module_changes.append((name, Place(self.cell, line)))
+            if value.dotted not in ("os", "sys"):
+                self.module_changes.append((name, Place(self.cell, line)))
             return False
         if self.looked is None:
             self.values[name] = Value(value.roots, (), value.dotted)

@@ -34,7 +34,6 @@ class Statements(Expressions):
 
     def __init__(self) -> None:
         super().__init__()
-        self.loops = []
         self.exits: list[dict[str, int]] = []
         self._statements: dict[type[ast.stmt], Callable[[Any], None]] = {
             ast.Expr: self._expression,
@@ -242,7 +241,6 @@ class Statements(Expressions):
         for alias in node.names:
             if alias.name == "*":
                 self.frame.effects |= tables.DYNAMIC
-                self.star_imports += 1
             else:
                 self._bind_import(alias.asname or alias.name, f"{module}.{alias.name}", node.lineno, 0, replayed=top)
 
@@ -278,7 +276,7 @@ class Statements(Expressions):
                 if extra is not None:
                     self.annotation(extra.annotation)
             self.annotation(node.returns)
-        function = Function(node, self.cell, self.scope)
+        function = Function(node, self.cell, self._type_scope(node))
         return Value(kept.roots if kept is not None else frozenset(), (function,))
 
     def _decorated(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, value: Value) -> Value:

@@ -18,7 +18,7 @@ def names(text: str) -> frozenset[str]:
 
 MUTATING = names("""
     append extend insert remove pop clear sort reverse add discard update setdefault popitem appendleft extendleft
-    popleft rotate difference_update intersection_update symmetric_difference_update subtract move_to_end
+    popleft rotate difference_update intersection_update symmetric_difference_update move_to_end
     fit fit_transform partial_fit fit_predict fit_resample compile build load_weights set_weights load_state_dict
     train step zero_grad backward adapt reset_states train_on_batch learn fit_generator
     write writelines send throw close seek read readline readlines truncate flush fill resize itemset setflags setfield
@@ -128,11 +128,11 @@ _QUIET_NAMES = names("""
 """)
 
 FILE_METHODS = names("""
-    write_text read_text write_bytes read_bytes mkdir rmdir unlink touch rename replace_file exists is_file is_dir
-    glob rglob iterdir stat lstat samefile symlink_to hardlink_to chmod resolve_file savefig save save_model load_model
+    write_text read_text write_bytes read_bytes mkdir rmdir unlink touch exists is_file is_dir
+    glob rglob iterdir stat lstat samefile symlink_to hardlink_to chmod savefig save save_model load_model
     save_weights load_weights save_pretrained from_pretrained to_csv to_parquet to_excel to_pickle to_json to_feather
     to_hdf to_sql to_stata to_html to_file to_orc to_gbq tofile dump load loadtxt savetxt save_npz savez
-    savez_compressed fromfile imread imwrite imsave imshow_file memmap genfromtxt open write_image write_html
+    savez_compressed fromfile imread imwrite imsave memmap genfromtxt open write_image write_html
     write_parquet write_csv read_csv read_parquet read_excel read_json read_pickle read_table read_feather read_hdf
     read_sql read_sql_query read_sql_table read_html read_orc read_stata read_sas read_fwf read_spss read_xml
     read_gbq read_clipboard scan_csv scan_parquet read_ipc write_ipc sink_parquet sink_csv ExcelWriter ExcelFile
@@ -140,8 +140,8 @@ FILE_METHODS = names("""
     get_file TFRecordWriter TFRecordDataset TextLineDataset ImageFolder load_dataset load_data urlretrieve urlopen
     download snapshot snapshot_download fetch_openml fetch_20newsgroups fetch_california_housing fetch_covtype
     fetch_olivetti_faces fetch_lfw_people fetch_kddcup99 fetch_rcv1 load_files load_svmlight_file dump_svmlight_file
-    load_dotenv Popen check_output check_call system popen copyfile rmtree makedirs listdir remove export_graphviz
-    extractall extract request export log_artifact log_metric log_param start_run safe_load_file to_zarr open_zarr
+    load_dotenv Popen check_output check_call system popen copyfile rmtree makedirs listdir export_graphviz
+    extractall log_artifact log_metric log_param start_run safe_load_file to_zarr open_zarr
     to_netcdf open_dataset load_from_checkpoint save_to_disk load_from_disk FileWriter SummaryWriter FileHandler
     ModelCheckpoint TensorBoard CSVLogger BackupAndRestore RotatingFileHandler ImageDataGenerator write_png
 """)

@@ -12,7 +12,7 @@ from nbkube.dataflow.model import Replay, Unit
 from nbkube.dataflow.normal import inspects_source
 from nbkube.dataflow.parse import Parsed, parse_cell
 from nbkube.dataflow.paths import Path, join_reads, meet
-from nbkube.dataflow.values import CallEffect, Place, Read
+from nbkube.dataflow.values import IMPORTED, CallEffect, Mark, Place, Read, Value
 from nbkube.notebook.model import Cell
 
 
@@ -29,9 +29,7 @@ class UnitFacts:
     effects: int = 0
     gone: list[tuple[str, Place]] = field(default_factory=list)
     module_changes: list[tuple[str, Place]] = field(default_factory=list)
-    inputs: list[Place] = field(default_factory=list)
-    exits: list[Place] = field(default_factory=list)
-    paths: list[tuple[str, Place]] = field(default_factory=list)
+    marks: tuple[Mark, ...] = ()
 
 
 class Analysis(Commands):
@@ -53,8 +51,8 @@ class Analysis(Commands):
             self._cell(cell)
         facts.bound, facts.reads = path.bound, path.reads
         facts.changed, facts.effects = self.frame.changed, self.frame.effects
-        for name in [name for name in facts.changed if name[0] == "\0"]:
-            facts.changed.discard(name)
+        facts.changed = {name for name in facts.changed if name[0] != "\0"}
+        facts.marks = tuple(self.frame.marks)
         facts.imported = {name for name in facts.imported if name in path.bound}
         return facts
 
@@ -62,9 +60,9 @@ class Analysis(Commands):
         """A replayed import has bound `name`."""
         self.facts.imported.add(name)
 
-    def store_global(self, name: str, value: object, *, imported: int = 0) -> None:
+    def store_global(self, name: str, value: Value | None, *, imported: int = 0) -> None:
         """Bind a name of the notebook."""
-        super().store_global(name, value, imported=imported)  # type: ignore[arg-type]
+        super().store_global(name, value, imported=imported)
         if not imported and self.looked is None:
             self.facts.imported.discard(name)
 
@@ -112,16 +110,27 @@ class Analysis(Commands):
             call: ast.Call = statement.value  # type: ignore[attr-defined]
             if type(call.func) is ast.Name and call.func.id == PLACEHOLDER:
                 self._replay_magic(call, statement)
-            else:
+            elif self._may_configure(call.func):
                 self._maybe_configuration(statement, parsed)
+            else:
+                self.block((statement,))
         elif isinstance(statement, ast.Assign | ast.AugAssign):
             target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
-            if type(target) is ast.Name:
-                self.block((statement,))
-            else:
+            if type(target) is not ast.Name and self._may_configure(target):
                 self._maybe_configuration(statement, parsed)
+            else:
+                self.block((statement,))
         else:
             self.block((statement,))
+
+    def _may_configure(self, node: ast.expr) -> bool:
+        """Whether `node` is something of an imported thing (or a method of a name, which may be a logger)."""
+        while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+            node = node.func if isinstance(node, ast.Call) else node.value
+        if type(node) is not ast.Name:
+            return False
+        value = self.values.get(node.id)
+        return value is not None and (value.flags & IMPORTED > 0 or value.made == "logging.getLogger")
 
     def _replay_import(self, statement: ast.Import | ast.ImportFrom, parsed: Parsed) -> None:
         future = isinstance(statement, ast.ImportFrom) and statement.module == "__future__"

@@ -125,10 +125,19 @@ class Read(NamedTuple):
     guarded: bool = False
 
 
+class Mark(NamedTuple):
+    """Something to tell about a place: what, where, in which words of the code, and whether it surely happens."""
+
+    kind: Literal["input", "exit", "path"]
+    place: Place
+    text: str
+    definite: bool
+
+
 @dataclass(eq=False, slots=True)
 class CallEffect:
     """What calling a function does: `changed` may hold tokens of parameters, `links` are pairs of sets of roots that
-    share objects afterwards, `values` what the written globals hold."""
+    share objects afterwards, `values` what the written globals hold, `marks` what is to be told."""
 
     reads: dict[str, Read] = field(default_factory=dict)
     bound: dict[str, int] = field(default_factory=dict)
@@ -137,6 +146,7 @@ class CallEffect:
     links: list[tuple[frozenset[str], frozenset[str]]] = field(default_factory=list)
     returns: Value | None = None
     effects: int = 0
+    marks: dict[Mark, None] = field(default_factory=dict)
 
 
 FRESH = Value()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -56,10 +55,3 @@ class RunHandle(Protocol):
 
     def cancel(self) -> None:
         """End every process of the run; what is finished is kept."""
-
-
-class Paths(msgspec.Struct, frozen=True):
-    """Folders of this machine that a run uses: the project and a private place for workspaces."""
-
-    project: Path
-    work: Path

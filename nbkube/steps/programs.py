@@ -8,6 +8,8 @@ is in it.
 from __future__ import annotations
 
 import hashlib
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +22,7 @@ from nbkube.notebook.model import Cell
 from nbkube.pipeline.model import Pipeline, Step
 from nbkube.runtime.program import SCHEMA, CellProgram, ReplayProgram, StepProgram
 
+_WORD = re.compile(r"\b[^\W\d]\w*")
 PARAMETER_TAGS = frozenset({"parameters", "pipeline-parameters"})
 
 
@@ -35,14 +38,39 @@ def build_programs(
         filename: the notebook's path relative to the project root, for tracebacks.
     """
     history = any(unit.effects.history for unit in pipeline.flow.units)
-    replay: list[Replay] = []
+    words = _Words(pipeline)
+    replay: list[tuple[Replay, Step]] = []
     seeded = False
     programs = []
-    for step, flow in zip(pipeline.steps, pipeline.flow.units, strict=True):
+    for index, (step, flow) in enumerate(zip(pipeline.steps, pipeline.flow.units, strict=True)):
         seeded = seeded or flow.effects.seeds
-        programs.append(_program(step, flow, replay, values, pipeline.metrics, cwd, filename, seeded, history))
-        replay.extend(flow.replay)
+        again = [one for one, origin in replay if words.wants(index, one, origin)]
+        programs.append(_program(step, flow, again, values, pipeline.metrics, cwd, filename, seeded, history))
+        replay.extend((one, step) for one in flow.replay)
     return tuple(programs)
+
+
+class _Words:
+    """Which names the cells mention, to tell who uses an import."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._by_step = [Counter(_WORD.findall(_source(step))) for step in pipeline.steps]
+        self._total: Counter[str] = sum(self._by_step, Counter())
+
+    def wants(self, index: int, one: Replay, origin: Step) -> bool:
+        """Tell whether unit `index` runs an earlier statement again.
+
+        Imports of set-up cells always: they may be done for their effect. A module that a step imports is imported
+        again by the steps that mention it, by all if nobody does (then it is for its effect); where only a function
+        of that step uses it, it travels with the function's other names.
+        """
+        if one.kind != "import" or origin.kind == "setup" or not one.binds:
+            return True
+        return any(self._by_step[index][name] for name in one.binds) or all(self._total[name] < 2 for name in one.binds)
+
+
+def _source(step: Step) -> str:
+    return "\n".join(cell.source for cell in step.unit.cells)
 
 
 def _program(

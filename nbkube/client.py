@@ -1,0 +1,316 @@
+"""The one service layer: command line, magics, widgets and server call this and nothing below it.
+
+A `Client` belongs to a project (a folder) and its store. Everything is synchronous; progress is handed to a listener
+that may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from nbkube.errors import Diagnostic, NotebookError, NotFoundError
+from nbkube.state.model import FileEntry, OutputRef
+
+if TYPE_CHECKING:
+    from nbkube.engines.local import LocalRun
+    from nbkube.engines.model import Listener
+    from nbkube.pipeline.model import Pipeline
+    from nbkube.report.model import Report
+    from nbkube.runs import Live, Phase, RunState, RunStore, RunUnit, StepRun
+    from nbkube.runtime.program import StepManifest
+    from nbkube.storage.model import ObjectStore
+
+Options = Mapping[str, Mapping[str, Any]]
+STORE_FOLDER = ".nbkube"
+CANCEL_SECONDS = 20.0
+
+
+class Artifacts(msgspec.Struct, frozen=True):
+    """What a run has left: variables by the unit that made them, files at the end, metrics."""
+
+    run: str
+    variables: dict[str, dict[str, OutputRef]]
+    files: tuple[FileEntry, ...]
+    removed: tuple[str, ...]
+    metrics: dict[str, Any]
+
+
+def _silent(_: Mapping[str, Any]) -> None:
+    return None
+
+
+class Client:
+    """Show, check, run and verify the notebooks of a project, and look at its runs.
+
+    Args:
+        project: a folder of the project, by default the working directory. A notebook given to a method decides for
+            itself: its project is found from its own place.
+        store: folder (later also bucket) that holds results; by default `.nbkube` in the project's root.
+    """
+
+    def __init__(self, project: Path | None = None, *, store: str | None = None) -> None:
+        self._project = project
+        self._store_url = store
+
+    # -- reading notebooks -----------------------------------------------------------------------------------------
+
+    def show(self, path: Path, parameters: Mapping[str, Any] | None = None, options: Options | None = None) -> Pipeline:
+        """Return the pipeline a notebook means, faults included as diagnostics; runs and writes nothing.
+
+        Raises:
+            NotebookError: the file cannot be read as a notebook.
+        """
+        from nbkube.notebook import read_notebook
+        from nbkube.pipeline import build_pipeline
+
+        return build_pipeline(read_notebook(path), parameters, options)
+
+    def check(self, path: Path, parameters: Mapping[str, Any] | None = None) -> tuple[Diagnostic, ...]:
+        """Return all findings about a notebook, errors first; runs and writes nothing."""
+        try:
+            found = self.show(path, parameters).diagnostics
+        except NotebookError as error:
+            if not error.diagnostics:
+                raise
+            found = error.diagnostics
+        return tuple(sorted(found, key=lambda one: one.severity != "error"))
+
+    def tag(
+        self, path: Path, cell: int | str, tags: Sequence[str] | None, options: Mapping[str, Any] | None = None
+    ) -> None:
+        """Replace a cell's tags or nbkube options in the file; everything else in it stays byte for byte.
+
+        Raises:
+            NotebookError: there is no such cell, or a tag or option is wrong; the file is unchanged.
+        """
+        from nbkube.notebook import set_tags
+
+        set_tags(path, cell, tags=tags, options=options)
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        path: Path,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        options: Options | None = None,
+        experiment: str = "",
+        use_cache: bool = True,
+        parallel: int | None = None,
+        on_event: Listener = _silent,
+    ) -> RunState:
+        """Run a notebook as a pipeline on this machine and return the state it ended in.
+
+        A step that fails makes a run with the phase Failed, not an exception. Ctrl-C (KeyboardInterrupt) cancels the
+        run: all its processes are ended, finished steps are kept.
+
+        Raises:
+            NotebookError: the notebook, its options or the parameters are wrong; nothing has been started or written.
+            StorageError: the store cannot be written.
+        """
+        from nbkube.engines.local import LocalEngine, clean_work
+        from nbkube.plan import Plan
+        from nbkube.runs import RunStore
+
+        plan = Plan.of(self.show(path, parameters, options), path)
+        store = self._store(plan.root)
+        work = _work_folder(plan.root)
+        clean_work(work)
+        run = plan.run(experiment, use_cache=use_cache)
+        recorder = RunStore(store).create(run)
+
+        def listen(event: Mapping[str, Any]) -> None:
+            recorder(event)
+            on_event(event)
+
+        on_event({"event": "run-created", "run": run.id})
+        recorder.start()
+        submission = plan.submission(run.id, use_cache=use_cache, parallel=parallel)
+        _wait(LocalEngine(store, work, plan.files(work / run.id, work.parent)).submit(submission, listen))
+        return RunStore(store).load(run.id)
+
+    # -- looking at runs -------------------------------------------------------------------------------------------
+
+    def runs(
+        self, *, experiment: str | None = None, phase: Phase | None = None, limit: int | None = None
+    ) -> list[RunState]:
+        """Return the project's runs, newest first."""
+        return self._runs().list(experiment=experiment, phase=phase, limit=limit)
+
+    def status(self, run_id: str) -> RunState:
+        """Return the state of a run: its id, a unique part of it, or `last`.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        runs = self._runs()
+        return runs.load(runs.resolve(run_id))
+
+    def logs(self, run_id: str, step: str | None = None, *, follow: bool = False) -> Iterator[tuple[str, Live]]:
+        """Yield what the steps of a run have shown, in notebook order, with the step's name.
+
+        With `follow` it goes on until the run has ended. A step whose result came from the cache shows what it
+        showed when it was made.
+
+        Raises:
+            NotFoundError: there is no such run or step.
+        """
+        runs = self._runs()
+        state = runs.load(runs.resolve(run_id))
+        names = [unit.name for unit in state.steps]
+        if step is not None and step not in names:
+            raise NotFoundError(f"run {state.id} has no step {step!r}. Its steps: {', '.join(names)}.")
+        for unit in state.steps:
+            if step in (None, unit.name):
+                yield from ((unit.name, piece) for piece in self._shown(runs, state.id, unit, follow))
+
+    def _shown(self, runs: RunStore, run_id: str, unit: StepRun, follow: bool) -> Iterator[Live]:
+        from nbkube.runs import Live
+
+        if unit.cached and unit.log:
+            yield Live(text=self._store().get(unit.log).decode("utf-8", "replace"), stream="stdout")
+        elif follow:
+            yield from runs.follow(run_id, unit.name)
+        else:
+            yield from runs.live(run_id, unit.name)
+
+    def artifacts(self, run_id: str) -> Artifacts:
+        """Return what a run has left."""
+        state = self.status(run_id)
+        manifests = self._manifests(state)
+        files: dict[str, FileEntry] = {}
+        removed: set[str] = set()
+        metrics: dict[str, Any] = {}
+        for manifest in manifests:
+            for path in manifest.diff.removed:
+                files.pop(path, None)
+                removed.add(path)
+            for entry in manifest.diff.changed:
+                files[entry.path] = entry
+                removed.discard(entry.path)
+            metrics.update(manifest.metrics)
+        return Artifacts(
+            state.id,
+            {manifest.units[0]: dict(manifest.outputs) for manifest in manifests},
+            tuple(files[path] for path in sorted(files)),
+            tuple(sorted(removed)),
+            metrics,
+        )
+
+    def export_files(self, run_id: str, target: Path) -> list[Path]:
+        """Copy the files that a run has made or changed to a folder; returns their paths.
+
+        Raises:
+            NotFoundError: there is no such run.
+            StateError: the folder is not empty.
+        """
+        from nbkube.state.model import FileDiff
+        from nbkube.state.snapshot import FileView
+        from nbkube.state.workspace import prepare
+
+        entries = self.artifacts(run_id).files
+        prepare(FileView(target, {}).with_diff(FileDiff(changed=entries)), target, self._store())
+        return [target / entry.path for entry in entries]
+
+    def bindings(self, run_id: str) -> dict[str, OutputRef]:
+        """Return the variables of a run at the notebook's end, as references into the store."""
+        bound: dict[str, OutputRef] = {}
+        for manifest in self._manifests(self.status(run_id)):
+            bound.update(manifest.outputs)
+        return {name: ref for name, ref in bound.items() if ref.kind != "deleted"}
+
+    def report(self, run_id: str) -> Report:
+        """Return a run as plain data for `nbkube.report`: steps with their executed cells, edges, metrics."""
+        from nbkube.report.model import Report, ReportEdge, ReportStep
+
+        state = self.status(run_id)
+        store = self._store()
+        carried: dict[tuple[int, int], list[str]] = {}
+        for edge in state.run.edges:
+            carried.setdefault((edge.producer, edge.consumer), []).append(edge.name)
+        names = [unit.name for unit in state.run.units]
+        return Report(
+            title=state.run.name or state.run.notebook,
+            run=state.id,
+            phase=state.phase,
+            started=state.started,
+            seconds=state.seconds,
+            parameters=dict(state.run.parameters),
+            metrics=dict(state.metrics),
+            steps=tuple(
+                ReportStep(
+                    name=step.name,
+                    phase=step.phase,
+                    seconds=step.seconds,
+                    peak_memory=step.peak_memory,
+                    cached=step.cached,
+                    after=unit.after,
+                    cells=_executed(store, step, unit),
+                    failure=step.failure.message if step.failure else "",
+                )
+                for step, unit in zip(state.steps, state.run.units, strict=True)
+            ),
+            edges=tuple(ReportEdge(names[one], names[two], tuple(found)) for (one, two), found in carried.items()),
+            experiment=state.run.experiment,
+            notebook=state.run.notebook,
+        )
+
+    # -- places ----------------------------------------------------------------------------------------------------
+
+    def _root(self) -> Path:
+        from nbkube.state.snapshot import find_root
+
+        return find_root((self._project or Path.cwd()) / "notebook")
+
+    def _store(self, root: Path | None = None) -> ObjectStore:
+        from nbkube.storage import open_store
+
+        return open_store(self._store_url or (root or self._root()) / STORE_FOLDER)
+
+    def _runs(self) -> RunStore:
+        from nbkube.runs import RunStore
+
+        return RunStore(self._store())
+
+    def _manifests(self, state: RunState) -> list[StepManifest]:
+        """Return the results of a run's steps in notebook order, each once."""
+        from nbkube.runtime.program import StepManifest
+
+        store = self._store()
+        found: dict[str, StepManifest] = {}
+        for step in state.steps:
+            if step.manifest and step.manifest not in found:
+                data = store.read(step.manifest)
+                if data is None:
+                    raise NotFoundError(f"the result of step {step.name} is no longer in the store. Run it again.")
+                found[step.manifest] = msgspec.json.decode(data, type=StepManifest)
+        return list(found.values())
+
+
+def _work_folder(root: Path) -> Path:
+    return root / STORE_FOLDER / "work"
+
+
+def _wait(run: LocalRun) -> None:
+    """Wait for a run's end; whatever interrupts the wait cancels the run first."""
+    try:
+        while not run.wait(0.2):
+            pass
+    except BaseException:
+        run.cancel()
+        run.wait(CANCEL_SECONDS)
+        raise
+
+
+def _executed(store: ObjectStore, step: StepRun, unit: RunUnit) -> tuple[dict[str, Any], ...]:
+    if not step.executed:
+        return ()
+    document = msgspec.json.decode(store.get(step.executed))
+    own = set(unit.cells)
+    cells: list[dict[str, Any]] = document.get("cells", [])
+    return tuple(cell for cell in cells if cell.get("metadata", {}).get("nbkube", {}).get("cell") in own)

@@ -1,0 +1,92 @@
+"""A notebook on its way from a pipeline to a run: its place in the project, its programs, what an engine is given."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+from nbkube import __version__
+from nbkube.engines.model import Submission, UnitPlan
+from nbkube.pipeline import check
+from nbkube.pipeline.model import Pipeline
+from nbkube.runs import Run, RunUnit, new_run_id
+from nbkube.runtime.program import StepProgram
+from nbkube.state.snapshot import FileView, find_root, snapshot
+from nbkube.steps import build_programs
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A notebook ready to be run: valid, with its place in the project and its programs."""
+
+    pipeline: Pipeline
+    root: Path
+    cwd: str
+    notebook: str
+    programs: tuple[StepProgram, ...]
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, path: Path) -> Plan:
+        """Prepare a pipeline. Raises `NotebookError` with all its diagnostics if one of them is an error."""
+        check(pipeline)
+        place = Path(os.path.abspath(path))
+        root = find_root(place)
+        notebook = place.relative_to(root)
+        cwd = notebook.parent.as_posix()
+        programs = build_programs(pipeline, pipeline.values, cwd=cwd, filename=notebook.as_posix())
+        return cls(pipeline, root, cwd, notebook.as_posix(), programs)
+
+    def files(self, folder: Path, cache: Path | None = None) -> FileView:
+        """Take the project's files as they are now; small ones are copied to `folder`, so that they stay so.
+
+        `cache` is the folder in which digests of files are kept from run to run.
+        """
+        return snapshot(self.root, cache).freeze(folder / "base")
+
+    def submission(
+        self, run_id: str, *, use_cache: bool = True, parallel: int | None = None, adversarial: bool = False
+    ) -> Submission:
+        """Return what an engine is given."""
+        flow = self.pipeline.flow
+        units = zip(self.programs, self.pipeline.steps, flow.after, strict=True)
+        return Submission(
+            run=run_id,
+            root=str(self.root),
+            cwd=self.cwd,
+            units=tuple(UnitPlan(program, step.options, after) for program, step, after in units),
+            edges=flow.edges,
+            use_cache=use_cache,
+            parallel=parallel or os.cpu_count() or 1,
+            adversarial=adversarial,
+        )
+
+    def run(self, experiment: str, *, use_cache: bool) -> Run:
+        """Return the frozen record of a run that is about to start."""
+        steps = zip(self.programs, self.pipeline.steps, strict=True)
+        return Run(
+            id=new_run_id(),
+            created=time.time(),
+            notebook=self.notebook,
+            notebook_digest=self.pipeline.notebook.digest,
+            name=self.pipeline.name,
+            parameters={one.name: self.pipeline.values.get(one.name, one.default) for one in self.pipeline.parameters},
+            units=tuple(
+                RunUnit(
+                    name=step.name,
+                    step=step.step,
+                    kind=step.kind,
+                    program=program.digest,
+                    after=step.after,
+                    cells=tuple(cell.number for cell in step.unit.cells),
+                    options=msgspec.to_builtins(step.options),
+                )
+                for program, step in steps
+            ),
+            edges=self.pipeline.flow.edges,
+            experiment=experiment,
+            root=str(self.root),
+            use_cache=use_cache,
+            version=__version__,
+        )

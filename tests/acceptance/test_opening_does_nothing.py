@@ -1,0 +1,67 @@
+"""Looking at a notebook opens no socket, starts no process and writes no file, as the system calls show."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.building import CellText, write_notebook
+
+CELLS: list[CellText] = [
+    ("imports", "import os, socket, subprocess\nimport planted"),
+    ("parameters", "n = 1"),
+    ("step:one", "!touch stolen.txt\nsubprocess.run(['touch', 'stolen.txt'])\nx = n"),
+    ("step:two", "%run other.py\nsocket.create_connection(('127.0.0.1', 9))\ny = x"),
+    ("step:three", "%%writefile stolen.txt\n{y}"),
+]
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("strace") is None, reason="strace is not installed (Debian: apt-get install strace)"
+)
+
+
+@pytest.mark.parametrize("command", [["check"], ["show"], ["show", "--json"]])
+def test_no_socket_no_process_no_write(tmp_path: Path, command: list[str]) -> None:
+    project = tmp_path / "project"
+    notebook = write_notebook(project / "work.ipynb", CELLS)
+    (project / "planted.py").write_text("open('stolen.txt', 'w')\n")
+    (project / "other.py").write_text("open('stolen.txt', 'w')\n")
+    before = sorted(project.iterdir())
+    trace = tmp_path / "trace.txt"
+    watched = "execve,clone,clone3,fork,vfork,socket,connect,open,openat,creat,mkdir,mkdirat,rename,renameat2,unlink"
+    done = subprocess.run(
+        [
+            "strace",
+            "-f",
+            "-qq",
+            "-e",
+            f"trace={watched}",
+            "-o",
+            trace,
+            sys.executable,
+            "-m",
+            "nbkube",
+            *command,
+            notebook,
+        ],
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(project.iterdir()) == before
+    calls = trace.read_text().splitlines()
+    assert any("openat(" in call and "work.ipynb" in call for call in calls), "the trace saw nothing"
+    assert [call for call in calls if re.search(r"\b(socket|connect)\(", call)] == []
+    assert len([call for call in calls if "execve(" in call and " = 0" in call]) == 1
+    assert [call for call in calls if re.search(r"\b(clone3?|v?fork)\(", call) and "CLONE_THREAD" not in call] == []
+    written = [call for call in calls if re.search(r"O_WRONLY|O_RDWR|O_CREAT|\b(creat|mkdir|rename|unlink)", call)]
+    assert [call for call in written if "/dev/" not in call and " = -1 " not in call] == []

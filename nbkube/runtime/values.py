@@ -88,6 +88,8 @@ class Values:
         """Give the shell the inputs and results of earlier units' cells."""
         space, history = self.namespace, shell.history_manager
         for name, own in (("Out", history.output_hist), ("In", history.input_hist_parsed)):
+            # The cells change these in place.
+            space.ambient.pop(name, None)
             if space.available(name) is not None:
                 earlier = space.load(name)
                 if isinstance(own, dict):

@@ -57,7 +57,7 @@ def test_functions_see_the_living_names_and_show_their_source(trial: Trial) -> N
     assert done.text() == "5     # counts\n"
     failure = chain.failing("f(5)").failure
     assert (failure.cell, failure.line, failure.type) == (4, 1, "ZeroDivisionError")
-    assert "cell 1, line 5" in failure.traceback.replace("\x1b", "")
+    assert "cell 1, line 6" in failure.traceback
     assert "return n / (10 - n)" in failure.traceback
 
 

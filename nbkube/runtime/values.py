@@ -10,7 +10,7 @@ from nbkube.runtime.program import StepProgram
 from nbkube.runtime.seeding import Seeding
 from nbkube.state.model import OutputRef
 from nbkube.state.namespace import Namespace
-from nbkube.state.process import Start, capture_process, random_digests, restore_process
+from nbkube.state.process import Start, capture_process, random_digests, restore_process, restore_random
 from nbkube.state.publish import Published, publish
 from nbkube.storage import open_store
 
@@ -51,7 +51,8 @@ class Values:
         if "process:path" in self.namespace.bindings:
             sys.path[:] = path
         os.chdir(folder)
-        self._start.random = random_digests()
+        restore_random(self.namespace, self._start, seeded=self._is_seeded(program))
+        # What replayed statements did has been done before.
         self._seeding.seeded = False
         self.namespace.settle()
         if program.history:
@@ -81,7 +82,7 @@ class Values:
 
     def _is_seeded(self, program: StepProgram) -> bool:
         """Tell whether random state is part of the notebook's state: a cell up to here has set it."""
-        known = any(name in self.namespace.bindings for name in ("process:random", "process:numpy"))
+        known = any(f"process:{name}" in self.namespace.bindings for name in ("random", "numpy", "tensorflow", "torch"))
         return program.seeded or self._seeding.seeded or known
 
     def _recall(self, shell: Any) -> None:

@@ -6,7 +6,8 @@ that may be called from any thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from nbkube.runs import Live, Phase, RunState, RunStore, RunUnit, StepRun
     from nbkube.runtime.program import StepManifest
     from nbkube.storage.model import ObjectStore
+    from nbkube.verify.model import Verification
 
 Options = Mapping[str, Mapping[str, Any]]
 STORE_FOLDER = ".nbkube"
@@ -133,6 +135,41 @@ class Client:
         submission = plan.submission(run.id, use_cache=use_cache, parallel=parallel)
         _wait(LocalEngine(store, work, plan.files(work / run.id, work.parent)).submit(submission, listen))
         return RunStore(store).load(run.id)
+
+    def verify(
+        self,
+        path: Path,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> Verification:
+        """Prove that the pipeline computes what the notebook computes: both run twice, without cache, and everything
+        they leave is compared.
+
+        Raises:
+            NotebookError: the notebook or the parameters are wrong.
+            RunError: the notebook itself does not run to the same end twice.
+        """
+        from nbkube.engines.local import LocalEngine
+        from nbkube.plan import Plan
+        from nbkube.storage import open_store
+        from nbkube.verify import PipelineResult, folder_outside, verify_notebook
+
+        plan = Plan.of(self.show(path, parameters), path)
+        with folder_outside(plan.root) as place:
+            files = plan.files(place / "project")
+
+            def run_pipeline(adversarial: bool) -> PipelineResult:
+                # A store of its own: what one run has made must not be found by the next.
+                store = open_store(place / f"store-{int(adversarial)}")
+                submission = plan.submission("verify", adversarial=adversarial)
+                started = time.monotonic()
+                run = LocalEngine(store, place / "work", files).submit(submission, _silent)
+                _wait(run)
+                seconds = time.monotonic() - started
+                return PipelineResult(run.bindings(), run.files(), run.metrics(), run.failure(), seconds, store.url)
+
+            return verify_notebook(plan.subject(files), run_pipeline, open_store(place / "store"), tell)
 
     # -- looking at runs -------------------------------------------------------------------------------------------
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from nbkube import __version__
 from nbkube.engines.model import Submission, UnitPlan
+from nbkube.errors import Diagnostic, NotebookError, Place
+from nbkube.notebook.model import Notebook
 from nbkube.pipeline import check
 from nbkube.pipeline.model import Pipeline
 from nbkube.runs import Run, RunUnit, new_run_id
 from nbkube.runtime.program import StepProgram
 from nbkube.state.snapshot import FileView, find_root, snapshot
 from nbkube.steps import build_programs
+
+if TYPE_CHECKING:
+    from nbkube.verify import Subject
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -90,3 +96,31 @@ class Plan(msgspec.Struct, frozen=True):
             use_cache=use_cache,
             version=__version__,
         )
+
+    def subject(self, files: FileView) -> Subject:
+        """Return what `verify` compares the pipeline with."""
+        from nbkube.verify import Subject
+
+        flow = self.pipeline.flow
+        return Subject(
+            files=files,
+            cwd=self.cwd,
+            programs=self.programs,
+            replayed=tuple(name for unit in flow.units for one in unit.replay for name in one.binds),
+            metrics=self.pipeline.metrics,
+            tolerance=_tolerance(self.pipeline.notebook),
+        )
+
+
+def _tolerance(notebook: Notebook) -> dict[str, float]:
+    """Return the relative tolerances written in the notebook's metadata: `nbkube.tolerance`, a number or by name."""
+    own = notebook.metadata.get("nbkube")
+    written = own.get("tolerance", {}) if isinstance(own, dict) else {}
+    if isinstance(written, int | float):
+        written = {"*": written}
+    if not isinstance(written, dict) or not all(isinstance(one, int | float) for one in written.values()):
+        place = Place(notebook.path)
+        hint = 'write "nbkube": {"tolerance": 1e-6} or {"tolerance": {"NAME": 1e-6}}'
+        message = "the notebook's metadata nbkube.tolerance is neither a number nor numbers by name"
+        raise NotebookError(diagnostics=[Diagnostic("error", "bad-tolerance", place, message, hint)])
+    return {str(name): float(one) for name, one in written.items()}

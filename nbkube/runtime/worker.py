@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from nbkube.errors import NbkubeError, StateError
+from nbkube.errors import NbkubeError
 from nbkube.runtime.channel import Channel
 from nbkube.runtime.isolation import enter
 from nbkube.runtime.observation import Observation
@@ -32,7 +32,6 @@ from nbkube.runtime.shell import (
 )
 from nbkube.runtime.values import Values
 from nbkube.state.model import OutputRef
-from nbkube.state.namespace import HoleError
 
 _THREADS_END = 30.0
 _TASKS_END = 10.0
@@ -54,7 +53,7 @@ class Worker:
         self._observation = Observation(place.root, (hold, place.store, os.path.dirname(__file__)), is_place)
         self._shell.unobserved = self._observation.paused
         self._failure: Failure | None = None
-        self._begun = False
+        self._replayed = 0
         self._metrics: dict[str, Any] = {}
 
     async def serve(self) -> None:
@@ -90,35 +89,29 @@ class Worker:
 
     async def _run_unit(self, program: StepProgram) -> None:
         holes: dict[str, str] = {}
-        self._failure = None if self._begun else await self._begin(program)
+        self._failure = await self._replay(program)
         if self._failure is None:
+            self._values.begin(program)
             self._failure = await self._run_cells(program)
         if self._failure is None:
             await self._settle()
             try:
-                holes = self._values.publish(program)
+                holes = self._values.publish()
                 self._take_metrics(program)
             except NbkubeError as error:
-                kind = "unstorable" if isinstance(error, StateError) else "internal"
-                self._failure = Failure(kind, str(error), type=type(error).__name__)
+                self._failure = Failure("unstorable", str(error), type=type(error).__name__)
         self._channel.flush_all()
         failure = msgspec.to_builtins(self._failure) if self._failure is not None else None
         self._channel.place({"event": "executed", "failure": failure, "holes": holes})
 
-    async def _begin(self, program: StepProgram) -> Failure | None:
-        """Bring the process to where the cells begin. Later units of this process go on from where it then is."""
-        self._begun = True
-        self._values.prepare()
-        failure = await self._replay(program) if program.replay else None
-        if failure is None:
-            self._values.begin(self._shell, program)
-        return failure
-
     async def _replay(self, program: StepProgram) -> Failure | None:
-        """Run the statements of earlier cells again; their output is dropped."""
+        """Run the statements of earlier cells again that this process has not run yet; their output is dropped."""
+        statements, self._replayed = program.replay[self._replayed :], len(program.replay)
+        if not statements:
+            return None
         self._channel.place({"event": "replay", "state": "started"})
         try:
-            for statement in program.replay:
+            for statement in statements:
                 place = place_name(program.filename, statement.cell)
                 error = await self._run(statement.source, f"{place} (again)", statement.line, history=False)
                 if error is not None:
@@ -178,10 +171,8 @@ class Worker:
         kind = "error"
         if isinstance(error, SystemExit):
             kind = "exit"
-        elif isinstance(error, InputRequestedError):
+        elif isinstance(error, (InputRequestedError,)):
             kind = "input"
-        elif isinstance(error, HoleError):
-            kind = "unstorable"
         message = str(error) or type(error).__name__
         if kind == "exit":
             message = f"the cell ended the process (exit status {error.code if isinstance(error, SystemExit) else 1})"

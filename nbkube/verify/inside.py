@@ -1,0 +1,117 @@
+"""What runs in the notebook's own kernel: putting its variables out, and comparing them with the pipeline's."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from nbkube.runtime.worker import plain
+from nbkube.state.model import OutputRef
+from nbkube.state.namespace import is_internal
+from nbkube.storage import open_store
+from nbkube.verify.varying import Finding
+
+_environment: dict[str, str | None] = {}
+
+
+def answer(question: str, order: str, reply: str) -> None:
+    """Answer a question of `Session.ask`: read the order's file, write the reply's."""
+    asked = msgspec.json.decode(Path(order).read_bytes())
+    result = _QUESTIONS[question](asked["request"], asked["root"])
+    Path(reply).write_bytes(msgspec.json.encode(result))
+
+
+def _set_environment(values: Mapping[str, str], _: str) -> None:
+    """Set variables for the cells of one step; an empty set brings back what was there before."""
+    for name, old in _environment.items():
+        if old is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = old
+    _environment.clear()
+    for name, value in values.items():
+        _environment[name] = os.environ.get(name)
+        os.environ[name] = value
+
+
+def _variables() -> dict[str, Any]:
+    """Return the notebook's own variables: not those of the shell, not its history."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    hidden = shell.user_ns_hidden
+    return {
+        name: value
+        for name, value in shell.user_ns.items()
+        if not is_internal(name) and (name not in hidden or hidden[name] is not value)
+    }
+
+
+def _export(request: Mapping[str, Any], root: str) -> dict[str, Any]:
+    from nbkube.state.namespace import Namespace
+    from nbkube.state.publish import publish
+
+    variables = _variables()
+    namespace = Namespace({}, open_store(request["store"]), root=root)
+    namespace.update(variables)
+    metrics = {name: plain(variables[name]) for name in request["metrics"] if name in variables}
+    return {"bindings": publish(namespace).outputs, "metrics": metrics}
+
+
+def _compare(request: Mapping[str, Any], root: str) -> dict[str, Any]:
+    bindings = msgspec.convert(request["bindings"], dict[str, OutputRef])
+    left = _variables()
+    findings: list[Finding] = []
+    unstored: list[str] = []
+    known = {name: ref for name, ref in bindings.items() if ":" not in name and ref.kind != "deleted"}
+    for name in sorted({*left} - {*known} - {*request["replayed"]}):
+        findings.append(Finding(name, name, "missing", _short(left[name]), "no such variable"))
+    for name in sorted({*known} - {*left}):
+        findings.append(Finding(name, name, "extra", "no such variable", known[name].summary or known[name].type))
+    both = sorted({*known} & {*left})
+    for name in both:
+        if known[name].kind == "hole":
+            unstored.append(name)
+            kind = _type_name(left[name])
+            if known[name].type and known[name].type != kind:
+                findings.append(Finding(name, name, "type", kind, known[name].type))
+    stored = [name for name in both if known[name].kind == "blob"]
+    findings += _lockstep(left, bindings, stored, request, root)
+    return {"findings": findings, "unstored": unstored}
+
+
+def _lockstep(
+    left: Mapping[str, Any], bindings: Mapping[str, OutputRef], names: list[str], request: Mapping[str, Any], root: str
+) -> list[Finding]:
+    """Load what the pipeline has stored and walk through both sides at once."""
+    from nbkube.state.namespace import load_values
+
+    compare = importlib.import_module("nbkube.state.compare").compare
+
+    right = load_values(bindings, open_store(request["store"]), names, root=root)
+    found = compare({name: left[name] for name in names}, right)
+    return [Finding(one.name, one.path, one.kind, one.left, one.right) for one in found]
+
+
+def _type_name(value: object) -> str:
+    from nbkube.state.summary import type_of
+
+    return type_of(value)
+
+
+def _short(value: object) -> str:
+    from nbkube.state.summary import summary_of
+
+    return summary_of(value)
+
+
+_QUESTIONS: dict[str, Callable[[Any, str], Any]] = {
+    "environment": _set_environment,
+    "export": _export,
+    "compare": _compare,
+}

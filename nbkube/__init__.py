@@ -12,7 +12,11 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "tfrecords"]
 
 # Public names live in the modules that own them, and are imported when first used: `import nbkube` stays instant.
-_HOMES = {"tfrecords": "nbkube.datasets"}
+_HOMES = {
+    "load_ipython_extension": "nbkube.magics",
+    "tfrecords": "nbkube.datasets",
+    "unload_ipython_extension": "nbkube.magics",
+}
 
 
 def __getattr__(name: str) -> object:

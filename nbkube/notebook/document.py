@@ -15,7 +15,7 @@ _RESTORE = "open a copy or a checkpoint (.ipynb_checkpoints) and save it again i
 
 
 _CUT = "ends in the middle: the file was cut off"
-_CUT_WORD = re.compile(r"(?:t|tr|tru|f|fa|fal|fals|n|nu|nul|-|N|Na|I\w*)?\s*", re.ASCII)
+_CUT_WORD = re.compile(r"(?:t|tr|tru|f|fa|fal|fals|n|nu|nul|-|\.|[eE][+-]?|N|Na|I\w*)?\s*", re.ASCII)
 
 
 class _RepeatedKeyError(Exception):
@@ -115,9 +115,9 @@ def _malformed(path: str, text: str, error: json.JSONDecodeError) -> NotebookErr
 
 
 def _in_open_string(error: json.JSONDecodeError) -> bool:
-    return error.msg.startswith(("Unterminated string", "Invalid \\uXXXX escape")) and (
-        '"' not in error.doc[error.pos + 1 :] or error.pos >= len(error.doc) - 6
-    )
+    if error.msg.startswith("Unterminated string"):
+        return True
+    return error.msg.startswith("Invalid \\uXXXX escape") and error.pos >= len(error.doc) - 6
 
 
 def _require_shallow(path: str, document: Any) -> None:

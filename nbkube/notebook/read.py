@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from nbkube.errors import Diagnostic, NotebookError, Place, Severity
 from nbkube.notebook.document import parse_document
 from nbkube.notebook.languages import foreign_language
@@ -64,7 +66,7 @@ def _metadata(path: str, document: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(metadata, dict):
         hint = 'write "metadata": {} there, or restore an earlier copy'
         raise refuse(path, "bad-metadata", "its metadata is not a JSON object", hint)
-    if not _is_text(str(metadata)):
+    if not _is_text(metadata):
         raise refuse(path, "lone-surrogate", "its metadata holds a broken character (lone surrogate)", "retype it")
     return metadata
 
@@ -78,7 +80,7 @@ def _kernel(metadata: dict[str, Any]) -> str:
 def _require_python(path: str, metadata: dict[str, Any]) -> None:
     language = foreign_language(metadata)
     if language:
-        message = f"is a {language} notebook; pipelines are made from Python notebooks"
+        message = f"is a notebook for {language}; pipelines are made from Python notebooks"
         raise refuse(path, "not-python", message, "choose a Python kernel (Kernel, Change Kernel) and save")
 
 
@@ -92,12 +94,12 @@ def _version_notes(path: str, metadata: dict[str, Any]) -> list[Diagnostic]:
     return []
 
 
-def _is_text(value: str) -> bool:
-    """Tell whether a text can be encoded: `\\ud800` in JSON makes one that cannot."""
-    if value.isascii():
+def _is_text(value: Any) -> bool:
+    """Tell whether plain data can be encoded: `\\ud800` in JSON makes a text that cannot."""
+    if isinstance(value, str) and value.isascii():
         return True
     try:
-        value.encode()
+        msgspec.json.encode(value)
     except UnicodeEncodeError:
         return False
     return True
@@ -156,7 +158,7 @@ class _CellReader:
             hint = 'write an object there, e.g. "nbkube": {"cpu": "2"}'
             self._fault("bad-options", "its metadata 'nbkube' is not a JSON object", hint)
             options = {}
-        elif options and not _is_text(str(options)):
+        elif options and not _is_text(options):
             self._fault("lone-surrogate", "its options hold a broken character (lone surrogate)", "retype them")
             options = {}
         magic, first_line = None, 1

@@ -240,7 +240,8 @@ def _flag_text(words: list[str], negative: bool) -> str:
 
 def kale_setting(key: str, value: str, place: Place) -> Setting | Diagnostic:
     """Return the setting of one of Kale's option tags, e.g. `limit:memory:4Gi`; `value` is the text after the key."""
-    source = f"the tag {key}:{value if len(value) <= 60 else value[:57] + '…'}"
+    text = f"{key}:{value if len(value) <= 60 else value[:57] + '…'}"
+    source = f"the tag {text if text.isprintable() else repr(text)}"
     if key == "limit":
         return _limit(value, source, place)
     if key == "secret":

@@ -146,7 +146,7 @@ def test_python_notebooks_are_known(metadata: Any) -> None:
     ],
 )
 def test_notebooks_of_other_languages_are_refused(metadata: Any, language: str) -> None:
-    with pytest.raises(NotebookError, match=f"is a {language} notebook"):
+    with pytest.raises(NotebookError, match=f"is a notebook for {language}"):
         parsed(code("a = 1"), metadata=metadata)
 
 
@@ -289,3 +289,12 @@ def _faults(data: bytes) -> tuple[Diagnostic, ...] | None:
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with pytest.raises(NotebookError):
         parse_notebook("any.ipynb", data, "")
+
+
+def test_a_notebook_cut_off_anywhere_is_called_cut_off() -> None:
+    whole = encoded(
+        document(code('print("a\\n", 1.5e3)\nü = [True, None]', "step:a", options={"n": [-0.5, None, True]}))
+    )
+    for end in range(1, len(whole) - 2):
+        with pytest.raises(NotebookError, match="ends in the middle"):
+            parse_notebook("n.ipynb", whole[:end], "")

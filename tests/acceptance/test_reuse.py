@@ -41,7 +41,7 @@ def executed(folder: Path, *, parameters: Mapping[str, Any] | None = None, optio
     """Run the notebook in a fresh client and return the steps that were executed."""
     state = Client(folder).run(folder / "work.ipynb", parameters=parameters or {}, options=options or {})
     assert state.phase is Phase.SUCCEEDED, state
-    return {name for name, step in state.steps.items() if not step.cached}
+    return {step.name for step in state.steps if not step.cached}
 
 
 def edit(folder: Path, old: str, new: str) -> None:

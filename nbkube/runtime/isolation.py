@@ -44,7 +44,7 @@ def enter(workspace: str, root: str, store: str, hold: str) -> Place:
     for path, shelf in kept.items():
         os.mkdir(shelf)
         bind_mount(path, shelf)
-    folder = _folder_of(store)
+    folder = folder_of(store)
     shelf = os.path.join(hold, "store")
     if folder and _below(folder, root):
         os.mkdir(shelf)
@@ -77,7 +77,8 @@ def _existing(paths: Iterable[str]) -> list[str]:
     return [path for path in paths if path and os.path.isdir(path)]
 
 
-def _folder_of(store: str) -> str:
+def folder_of(store: str) -> str:
+    """Return the folder of a store on this machine; "" for any other."""
     path = unquote(urlsplit(store).path) if store.startswith("file://") else store
     return os.path.realpath(path) if "://" not in path and os.path.isdir(path) else ""
 

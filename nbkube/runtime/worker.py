@@ -19,7 +19,7 @@ import msgspec
 
 from nbkube.errors import NbkubeError
 from nbkube.runtime.channel import Channel
-from nbkube.runtime.isolation import enter
+from nbkube.runtime.isolation import enter, folder_of
 from nbkube.runtime.observation import Observation
 from nbkube.runtime.program import Failure, StepProgram, StepTask
 from nbkube.runtime.shell import (
@@ -50,7 +50,7 @@ class Worker:
         sys.argv = ["ipykernel_launcher.py"]
         self._values = Values(task.bindings, place.store, place.root)
         self._shell = make_shell(self._values.namespace, channel, os.path.join(hold, "ipython"))
-        self._observation = Observation(place.root, (hold, place.store, os.path.dirname(__file__)), is_place)
+        self._observation = Observation(place.root, (hold, folder_of(place.store), os.path.dirname(__file__)), is_place)
         self._shell.unobserved = self._observation.paused
         self._failure: Failure | None = None
         self._replayed = 0

@@ -26,11 +26,14 @@ class Start(msgspec.Struct):
     cwd: str
     path: list[str]
     random: dict[str, bytes] = {}
+    library: set[str] = set()
 
     @classmethod
     def now(cls, root: str = "") -> Start:
         """Take the present as the start."""
-        return cls(root, dict(os.environ), os.getcwd(), [one for one in sys.path if one])
+        return cls(
+            root, dict(os.environ), os.getcwd(), [one for one in sys.path if one], library=_watch_libraries(root)
+        )
 
 
 def restore_process(namespace: Namespace, start: Start) -> None:
@@ -85,7 +88,7 @@ def capture_process(namespace: Namespace, start: Start, *, seeded: bool = False)
     found: dict[str, object] = {}
     environ: dict[str, str | None] = {
         name: os.environ.get(name)
-        for name in sorted({*os.environ, *start.environ} - _IGNORED)
+        for name in sorted({*os.environ, *start.environ} - _IGNORED - start.library)
         if os.environ.get(name) != start.environ.get(name)
     }
     before = _value(namespace, ENVIRON) or {}
@@ -106,6 +109,42 @@ def capture_process(namespace: Namespace, start: Start, *, seeded: bool = False)
             namespace.reads[name] = ref.version if ref is not None else ""
             found[name] = _RANDOM[name].capture()
     return found
+
+
+def _watch_libraries(root: str) -> set[str]:
+    """Return the variables, now and from now on, that libraries set for themselves while they are imported.
+
+    They are no state of the notebook: a later step that imports the library gets them again, others do without.
+    """
+    environment = type(os.environ)
+    if isinstance(known := getattr(environment, "_nbkube_library", None), set):
+        return known
+    library: set[str] = set()
+    assign = environment.__setitem__
+
+    def watched(self: os._Environ[str], name: str, value: str) -> None:
+        assign(self, name, value)
+        if self is os.environ:
+            (library.add if _is_library_import(root) else library.discard)(name)
+
+    environment.__setitem__ = watched  # type: ignore[method-assign]
+    environment._nbkube_library = library  # type: ignore[attr-defined]
+    return library
+
+
+def _is_library_import(root: str) -> bool:
+    """Tell whether the code that sets a variable belongs to a library outside the project which is being imported."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_globals.get("__name__") in ("os", "collections.abc", "_collections_abc"):
+        frame = frame.f_back
+    file = frame.f_code.co_filename
+    if frame.f_globals.get("__name__") == "__main__" or (root and file.startswith(root + "/")):
+        return "/site-packages/" in file  # a virtual environment inside the project
+    while frame.f_back is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _value(namespace: Namespace, name: str) -> Any:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -44,7 +43,7 @@ def new_run_id(now: float | None = None) -> str:
         _last_tick[0] = tick
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(tick // 900))
     part = _LETTERS[tick % 900 // 30] + _LETTERS[tick % 30]
-    return f"{stamp}-{part}{''.join(secrets.choice(_LETTERS) for _ in range(4))}"
+    return f"{stamp}-{part}{''.join(_LETTERS[byte % 30] for byte in os.urandom(4))}"
 
 
 class RunStore:
@@ -245,7 +244,7 @@ def _writer() -> str:
     return f"{os.getpid()}-{_TOKEN}"
 
 
-_TOKEN = secrets.token_hex(4)
+_TOKEN = os.urandom(4).hex()
 """Tells this process from others with its number on other machines."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import unquote, urlsplit
 
 from nbkube.errors import StorageError
 from nbkube.storage.folder import LocalStore
@@ -19,5 +18,7 @@ def open_store(url_or_path: str | os.PathLike[str]) -> ObjectStore:
     if not separator:
         return LocalStore(text)
     if scheme == "file":
+        from urllib.parse import unquote, urlsplit
+
         return LocalStore(unquote(urlsplit(text).path))
     raise StorageError(f"{text}: no store is known for '{scheme}:'. Give a folder, or a URL that starts with file://.")

@@ -11,7 +11,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -58,7 +57,8 @@ def explain(error: OSError, folder: Path, need: int | None = None) -> StorageErr
 def _free(folder: Path) -> str:
     for place in (folder, *folder.parents):
         with contextlib.suppress(OSError):
-            return readable_size(shutil.disk_usage(place).free)
+            status = os.statvfs(place)
+            return readable_size(status.f_bavail * status.f_frsize)
     return "no space"
 
 

@@ -14,7 +14,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import secrets
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -355,7 +354,7 @@ class LocalStore:
 
     @contextlib.contextmanager
     def _temporary_file(self) -> Iterator[tuple[int, Path]]:
-        path = self._temporary / f"{os.getpid()}-{secrets.token_hex(12)}"
+        path = self._temporary / f"{os.getpid()}-{os.urandom(12).hex()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             handle = os.open(path, flags, 0o600)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from nbkube.state.digests import identity_of, open_unnoticed
+from nbkube.storage.disk import write_all
 
 _FICLONE = 0x40049409
 _SMALL = 256 << 10
@@ -25,32 +26,46 @@ class FileChangingError(OSError):
     """The source was written to while it was being copied."""
 
 
-def copy_file(
-    source: str, target: str, mode: int | None, times: tuple[int, int | None]
-) -> tuple[os.stat_result, os.stat_result]:
-    """Copy a regular file to a path that must not exist; return the states of source and copy.
+def read_at_rest(source: str) -> tuple[os.stat_result, bytes]:
+    """Return a small regular file's state and content, which belong together."""
+    handle = _open_regular(source)
+    try:
+        before = os.fstat(handle)
+        data = os.read(handle, before.st_size + 1)
+        if len(data) != before.st_size or identity_of(os.fstat(handle)) != identity_of(before):
+            raise FileChangingError(errno.EBUSY, "it is being written to", source)
+        return before, data
+    finally:
+        os.close(handle)
+
+
+def write_file(target: str, data: bytes, mode: int, mtime: int) -> os.stat_result:
+    """Make a file with an access time of 0; return its state."""
+    writing = _create(target)
+    try:
+        write_all(writing, data)
+        return _finish(writing, mode, mtime)
+    finally:
+        os.close(writing)
+
+
+def copy_file(source: str, target: str, mode: int, mtime: int | None) -> tuple[os.stat_result, os.stat_result]:
+    """Copy a regular file; return the states of source and copy.
 
     Args:
         source: the file; links are not followed.
-        target: the new file.
-        mode: permission bits of the copy; None for the source's.
-        times: (atime_ns, mtime_ns) of the copy; None stands for the source's.
+        target: a path that does not exist; its file gets an access time of 0.
+        mode: permission bits of the copy.
+        mtime: modification time of the copy in ns; None stands for the source's.
     """
-    reading = open_unnoticed(source)
+    reading = _open_regular(source)
     try:
         before = os.fstat(reading)
-        if not stat.S_ISREG(before.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", source)
-        writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        writing = _create(target)
         try:
             if before.st_size:
                 _copy_content(reading, writing, before)
-            bits = stat.S_IMODE(before.st_mode) if mode is None else mode
-            if bits != 0o600:
-                os.fchmod(writing, bits)
-            atime, mtime = times
-            os.utime(writing, ns=(atime, before.st_mtime_ns if mtime is None else mtime))
-            after = os.fstat(writing)
+            after = _finish(writing, mode, before.st_mtime_ns if mtime is None else mtime)
         finally:
             os.close(writing)
         if identity_of(os.fstat(reading)) != identity_of(before):
@@ -59,6 +74,25 @@ def copy_file(
         return before, after
     finally:
         os.close(reading)
+
+
+def _open_regular(source: str) -> int:
+    handle = open_unnoticed(source)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", source)
+    return handle
+
+
+def _create(target: str) -> int:
+    return os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def _finish(handle: int, mode: int, mtime: int) -> os.stat_result:
+    if mode != 0o600:
+        os.fchmod(handle, mode)
+    os.utime(handle, ns=(0, mtime))
+    return os.fstat(handle)
 
 
 def _copy_content(reading: int, writing: int, status: os.stat_result) -> None:
@@ -73,9 +107,7 @@ def _copy_content(reading: int, writing: int, status: os.stat_result) -> None:
             if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
                 raise
     while data := os.read(reading, _SMALL):
-        view = memoryview(data)
-        while view:
-            view = view[os.write(writing, view) :]
+        write_all(writing, data)
         if len(data) == status.st_size:
             return
 

@@ -19,10 +19,13 @@ from typing import Literal
 import msgspec
 
 from nbkube.errors import Diagnostic, Place, StateError
-from nbkube.state.copying import FileChangingError, copy_file
+from nbkube.state.copying import FileChangingError, read_at_rest
 from nbkube.state.digests import DigestCache, Identity, has_rested, hash_handle, identity_of, open_unnoticed
 from nbkube.state.ignore import ENVIRONMENT_MARK, IGNORE_FILE, NEVER_DATA, IgnoreRules
 from nbkube.state.model import FileDiff, FileEntry
+from nbkube.state.pack import Pack
+from nbkube.state.recycling import Yard
+from nbkube.storage.disk import explained
 
 ROOT_MARKS = ("nbkube.toml", "pyproject.toml", ".git")
 _FROZEN_BYTES = 4 << 20
@@ -30,8 +33,10 @@ _MOST_LINKS = 40
 
 
 class Node(msgspec.Struct, frozen=True, gc=False):
-    """One path of a view. `source` is where its content lies on this disk ("" = in the store under `digest`),
-    `identity` that of the project's file; `frozen` tells that `source` is a private copy of it."""
+    """One path of a view. The content of a file lies in `pack`, else in the file `source`, else in the store.
+
+    `identity` is that of the project's file, also where `pack` holds a private copy of it.
+    """
 
     kind: Literal["file", "folder", "link"]
     mode: int = 0o644
@@ -40,13 +45,20 @@ class Node(msgspec.Struct, frozen=True, gc=False):
     target: str = ""
     source: str = ""
     identity: Identity | None = None
-    frozen: bool = False
+    pack: Pack | None = None
+    offset: int = 0
+
+    def packed(self) -> bytes:
+        """Return the content of a file that was frozen."""
+        assert self.pack is not None
+        return self.pack.read(self.offset, self.size)
 
 
 class FileView:
     """The files one unit sees: POSIX path relative to `root` -> Node; the root itself is the path ".".
 
-    `root` is the project's folder, `diagnostics` what the snapshot could not take in.
+    `root` is the project's folder, `diagnostics` what the snapshot could not take in, `yard` where the used workspaces
+    of a run are kept (None for a view that is not frozen).
     """
 
     def __init__(
@@ -55,10 +67,12 @@ class FileView:
         nodes: Mapping[str, Node],
         digests: DigestCache | None = None,
         diagnostics: tuple[Diagnostic, ...] = (),
+        yard: Yard | None = None,
     ) -> None:
         self.root = root
         self.nodes = nodes
         self.diagnostics = diagnostics
+        self.yard = yard
         self._digests = digests or DigestCache()
         self._computed: dict[str, str] = {}
         self._children: dict[str, list[str]] | None = None
@@ -87,6 +101,10 @@ class FileView:
         known = self._digests.get(node.identity)
         if known is not None:
             return known
+        if node.pack is not None:
+            digest = hashlib.sha256(node.packed()).hexdigest()
+            self._digests.add(node.identity, digest, time.time_ns())  # it had rested, or would have been hashed then
+            return digest
         try:
             handle = open_unnoticed(node.source)
         except OSError as error:
@@ -94,7 +112,7 @@ class FileView:
         try:
             began = time.time_ns()
             digest = hash_handle(handle)
-            if not node.frozen and identity_of(os.fstat(handle)) != node.identity:
+            if identity_of(os.fstat(handle)) != node.identity:
                 raise changed_meanwhile(path)
         finally:
             os.close(handle)
@@ -164,31 +182,34 @@ class FileView:
         for entry in diff.changed:
             _lay_over(nodes, entry)
         _keep_filled(nodes, folders)
-        return FileView(self.root, nodes, self._digests, self.diagnostics)
+        return FileView(self.root, nodes, self._digests, self.diagnostics, self.yard)
 
     def freeze(self, folder: Path) -> FileView:
         """Copy project files of up to 4 MiB to a folder and return a view on the copies.
 
         People edit such files while a run goes on. What changed since the snapshot is taken as it is now. Larger
-        files stay where they are; one that changes during the run is an error when it is needed.
+        files stay where they are; one that changes during the run is an error when it is needed. Used workspaces of
+        the run are kept in the folder, too, to make new ones from; it is to be removed when the run has ended.
         """
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        nodes = dict(self.nodes)
-        for number, (path, node) in enumerate(self.nodes.items()):
-            if node.kind == "file" and node.source and node.size <= _FROZEN_BYTES:
-                frozen = self._frozen(path, node, str(folder / str(number)))
-                if frozen is None:
-                    del nodes[path]
-                else:
+        with explained(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            pack = Pack(folder / "files")
+            nodes: dict[str, Node] = {}
+            for path, node in self.nodes.items():
+                frozen: Node | None = node
+                if node.kind == "file" and node.source and node.size <= _FROZEN_BYTES:
+                    frozen = self._frozen(path, node, pack)
+                if frozen is not None:
                     nodes[path] = frozen
-        return FileView(self.root, nodes, self._digests, self.diagnostics)
+            pack.flush()
+        return FileView(self.root, nodes, self._digests, self.diagnostics, Yard(folder / "used"))
 
-    def _frozen(self, path: str, node: Node, copy: str) -> Node | None:
+    def _frozen(self, path: str, node: Node, pack: Pack) -> Node | None:
         """Copy one file. Its node keeps the identity of the original, under which its digest is known to later runs."""
         for patience in range(20):
             began = time.time_ns()
             try:
-                original, _ = copy_file(node.source, copy, None, (0, None))
+                status, data = read_at_rest(node.source)
             except FileNotFoundError:
                 return None
             except FileChangingError:
@@ -196,13 +217,12 @@ class FileView:
                 continue
             except OSError as error:
                 raise StateError(f"{path} cannot be read: {error.strerror}. Leave it out by {IGNORE_FILE}.") from error
-            identity = identity_of(original)
+            identity = identity_of(status)
             digest = self._computed.get(path, "") if identity == node.identity else ""
             if not digest and not has_rested(identity, began):
-                with open(copy, "rb") as file:
-                    digest = hash_handle(file.fileno())
-            mode = stat.S_IMODE(original.st_mode)
-            return Node("file", mode, original.st_size, digest, "", copy, identity, frozen=True)
+                digest = hashlib.sha256(data).hexdigest()
+            mode = stat.S_IMODE(status.st_mode)
+            return Node("file", mode, len(data), digest, "", "", identity, pack, pack.add(data))
         raise changed_meanwhile(path)
 
 
@@ -261,7 +281,7 @@ def snapshot(project: Path, cache: Path | None = None) -> FileView:
 
     Args:
         project: the project's folder.
-        cache: a file in which digests are kept between runs (made if need be).
+        cache: a folder in whose file `digests` the digests are kept between runs.
     """
     root = Path(os.path.realpath(project))
     rules = IgnoreRules()
@@ -269,7 +289,7 @@ def snapshot(project: Path, cache: Path | None = None) -> FileView:
         rules = IgnoreRules((root / IGNORE_FILE).read_text(encoding="utf-8", errors="replace").splitlines())
     scan = _Scan(root, rules)
     scan.run()
-    return FileView(root, scan.nodes, DigestCache(cache), tuple(scan.diagnostics))
+    return FileView(root, scan.nodes, DigestCache(cache and cache / "digests"), tuple(scan.diagnostics))
 
 
 class _Scan:

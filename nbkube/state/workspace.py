@@ -11,16 +11,17 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from nbkube.errors import Diagnostic, Place
 from nbkube.state.changes import compare
-from nbkube.state.copying import FileChangingError, copy_file, in_threads
+from nbkube.state.copying import FileChangingError, copy_file, in_threads, write_file
 from nbkube.state.digests import Identity, identity_of
 from nbkube.state.ignore import NEVER_DATA
 from nbkube.state.model import FileDiff, FileReads
 from nbkube.state.outside import is_system_path
+from nbkube.state.recycling import clean, remove_tree
 from nbkube.state.snapshot import FileView, Node, changed_meanwhile
 from nbkube.storage.disk import explained
 from nbkube.storage.model import ObjectStore
@@ -29,7 +30,7 @@ from nbkube.storage.model import ObjectStore
 def prepare(view: FileView, target: Path, store: ObjectStore) -> Workspace:
     """Copy a view to a folder that must not exist or be empty; `observe` on the result takes it back."""
     with explained(target):
-        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        identities = _start(view, target)
         diagnostics = list(view.diagnostics)
         times_work = access_times_work(target)
         if not times_work:
@@ -38,8 +39,9 @@ def prepare(view: FileView, target: Path, store: ObjectStore) -> Workspace:
             diagnostics.append(Diagnostic("warning", "workspace", Place(str(target)), message, hint))
         folders = sorted(path for path, node in view.nodes.items() if node.kind == "folder")
         for path in folders:
-            os.mkdir(f"{target}/{path}", 0o700)
-        identities = _copy_files(view, str(target), store)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(f"{target}/{path}", 0o700)
+        identities.update(_copy_files(view, str(target), store, identities))
         for path, node in view.nodes.items():
             if node.kind == "link":
                 os.symlink(node.target, f"{target}/{path}")
@@ -49,6 +51,18 @@ def prepare(view: FileView, target: Path, store: ObjectStore) -> Workspace:
             os.utime(f"{target}/{path}", ns=(0, time.time_ns()))
         os.utime(target, ns=(0, time.time_ns()))
     return Workspace(target, view, store, identities, times_work, tuple(diagnostics))
+
+
+def _start(view: FileView, target: Path) -> dict[str, Identity]:
+    """Make the folder, from a used workspace if there is one; return the identities of files that are in place."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    parked = view.yard.take(target) if view.yard else None
+    if parked is not None:
+        with contextlib.suppress(OSError):
+            return clean(parked, view.nodes)
+        remove_tree(target)
+    target.mkdir(mode=0o700, exist_ok=True)
+    return {}
 
 
 def access_times_work(folder: Path) -> bool:
@@ -67,21 +81,24 @@ def access_times_work(folder: Path) -> bool:
         shutil.rmtree(probe)
 
 
-def _copy_files(view: FileView, target: str, store: ObjectStore) -> dict[str, Identity]:
-    files = [(path, node) for path, node in view.nodes.items() if node.kind == "file"]
+def _copy_files(view: FileView, target: str, store: ObjectStore, kept: Container[str]) -> dict[str, Identity]:
+    """Copy the files of a view that are not `kept`; return their identities."""
+    files = [(path, node) for path, node in view.nodes.items() if node.kind == "file" and path not in kept]
     now = time.time_ns()
 
     def copy(item: tuple[str, Node]) -> tuple[str, Identity]:
         path, node = item
         place = f"{target}/{path}"
+        if node.pack is not None:
+            mtime = node.identity[3] if node.identity else now
+            return path, identity_of(write_file(place, node.packed(), node.mode, mtime))
         if not node.source:
-            _, made = copy_file(str(store.local_path(node.digest)), place, node.mode, (0, now))
-            return path, identity_of(made)
+            return path, identity_of(copy_file(str(store.local_path(node.digest)), place, node.mode, now)[1])
         try:
-            source, made = copy_file(node.source, place, node.mode, (0, None))
+            source, made = copy_file(node.source, place, node.mode, None)
         except (FileNotFoundError, FileChangingError):
             raise changed_meanwhile(path) from None
-        if not node.frozen and identity_of(source) != node.identity:
+        if identity_of(source) != node.identity:
             raise changed_meanwhile(path)
         return path, identity_of(made)
 
@@ -194,22 +211,7 @@ class Workspace:
             return True
 
     def remove(self) -> None:
-        """Remove the folder, also where user code made parts of it read-only."""
-        remove_tree(self.target)
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder and all below it, whatever the modes; nothing happens where there is none."""
-
-    def retry(function: Callable[[str], object], path: str, _: object) -> None:
-        with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(path), 0o700)
-            if not os.path.islink(path):
-                os.chmod(path, 0o700)
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                os.unlink(path)
-
-    if folder.exists():
-        shutil.rmtree(folder, onerror=retry)
+        """Give up the folder once its processes have ended; a later workspace of the run may be made from it."""
+        yard = self.view.yard
+        if yard is None or not self.target.exists() or not yard.park(self.target, self.view.nodes, self._identities):
+            remove_tree(self.target)

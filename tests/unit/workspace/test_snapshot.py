@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -121,26 +122,29 @@ def test_links_are_kept_if_they_stay_inside(tmp_path: Path) -> None:
     assert not view.exists("broken")
 
 
-def test_digests_are_computed_once_for_all_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    project, cache = tmp_path / "project", tmp_path / "digests"
+@pytest.mark.parametrize("fresh", [True, False])
+def test_digests_are_computed_once_for_all_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool) -> None:
+    project, cache = tmp_path / "project", tmp_path
     fill(project, "a", "b")
     for name in "ab":
         os.utime(project / name, (1, 1))
     monkeypatch.setattr(digests, "_REST_NS", -(10**15))  # every file counts as rested
-    first = snapshot(project, cache)
+    first = snapshot(project, cache) if fresh else snapshot(project, cache).freeze(tmp_path / "first")
     expected = [first.digest("a"), first.digest("b")]
-    monkeypatch.setattr("nbkube.state.snapshot.hash_handle", lambda _: pytest.fail("hashed again"))
-    again = snapshot(project, cache)
-    assert [again.digest("a"), again.digest("b")] == expected
+    monkeypatch.setattr(hashlib, "sha256", lambda _=b"": pytest.fail("hashed again"))
+    for again in (snapshot(project, cache), snapshot(project, cache).freeze(tmp_path / "frozen")):
+        assert [again.digest("a"), again.digest("b")] == expected
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"\0" * 200])
 def test_a_damaged_cache_of_digests_costs_only_time(tmp_path: Path, damage: bytes) -> None:
     cache = tmp_path / "digests"
     fill(tmp_path / "project", "a", "b")
-    snapshot(tmp_path / "project", cache).digest("a")
-    cache.write_bytes((cache.read_bytes() if cache.exists() else b"")[:-3] + damage)
-    view = snapshot(tmp_path / "project", cache)
+    os.utime(tmp_path / "project" / "a", (1, 1))
+    time.sleep(0.06)  # what has just been written is hashed every time
+    snapshot(tmp_path / "project", tmp_path).digest("a")
+    cache.write_bytes(cache.read_bytes()[:-3] + damage)
+    view = snapshot(tmp_path / "project", tmp_path)
     assert view.digest("a") == hashlib.sha256(b"a").hexdigest()
     assert view.digest("b") == hashlib.sha256(b"b").hexdigest()
 

@@ -376,7 +376,7 @@ def test_a_proof_holds_until_something_it_names_changes(
 
 def test_same_size_same_times_other_content_is_noticed(bench: Bench) -> None:
     file = bench.write("data.csv", "aaaa")
-    cache = bench.project.parent / "digests"
+    cache = bench.project.parent
     old = snapshot(bench.project, cache).digest("data.csv")
     status = file.stat()
     for letters in ("bbbb", "cccc", "dddd"):

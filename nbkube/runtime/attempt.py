@@ -255,12 +255,14 @@ class Attempt:
         assert self._workspace is not None
         for made in self._connection.started.get("made", ()):
             (self._workspace.target / made).rmdir()
-        return self._workspace.observe(
+        seen = self._workspace.observe(
             opened=(*result.opened, *result.module_files),
             listed=result.listed,
             missed=result.missed,
             written=result.replaced,
         )
+        self._workspace.remove()  # the run's next workspace is made from it
+        return seen
 
     def _clear(self) -> None:
         if self._started:

@@ -26,6 +26,8 @@ from nbkube.state.snapshot import FileView, Node, changed_meanwhile
 from nbkube.storage.disk import explained
 from nbkube.storage.model import ObjectStore
 
+__all__ = ["Workspace", "access_times_work", "prepare", "remove_tree"]
+
 
 def prepare(view: FileView, target: Path, store: ObjectStore) -> Workspace:
     """Copy a view to a folder that must not exist or be empty; `observe` on the result takes it back."""

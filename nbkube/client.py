@@ -244,15 +244,12 @@ class Client:
 
         Raises:
             NotFoundError: there is no such run.
-            StateError: the folder is not empty.
+            StateError: one of the files exists already; nothing is written then.
         """
+        from nbkube.state.export import export
         from nbkube.state.model import FileDiff
-        from nbkube.state.snapshot import FileView
-        from nbkube.state.workspace import prepare
 
-        entries = self.artifacts(run_id).files
-        prepare(FileView(target, {}).with_diff(FileDiff(changed=entries)), target, self._store())
-        return [target / entry.path for entry in entries]
+        return export(FileDiff(changed=self.artifacts(run_id).files), target, self._store())
 
     def bindings(self, run_id: str) -> dict[str, OutputRef]:
         """Return the variables of a run at the notebook's end, as references into the store."""

@@ -44,19 +44,22 @@ def write_file(target: str, data: bytes, mode: int, mtime: int) -> os.stat_resul
     writing = _create(target)
     try:
         write_all(writing, data)
-        return _finish(writing, mode, mtime)
+        return _finish(writing, mode, (0, mtime))
     finally:
         os.close(writing)
 
 
-def copy_file(source: str, target: str, mode: int, mtime: int | None) -> tuple[os.stat_result, os.stat_result]:
+def copy_file(
+    source: str, target: str, mode: int, mtime: int | None, *, atime: int | None = 0
+) -> tuple[os.stat_result, os.stat_result]:
     """Copy a regular file; return the states of source and copy.
 
     Args:
         source: the file; links are not followed.
-        target: a path that does not exist; its file gets an access time of 0.
+        target: a path that does not exist.
         mode: permission bits of the copy.
         mtime: modification time of the copy in ns; None stands for the source's.
+        atime: access time of the copy in ns; None leaves both times as they come.
     """
     reading = _open_regular(source)
     try:
@@ -65,7 +68,8 @@ def copy_file(source: str, target: str, mode: int, mtime: int | None) -> tuple[o
         try:
             if before.st_size:
                 _copy_content(reading, writing, before)
-            after = _finish(writing, mode, before.st_mtime_ns if mtime is None else mtime)
+            times = None if atime is None else (atime, before.st_mtime_ns if mtime is None else mtime)
+            after = _finish(writing, mode, times)
         finally:
             os.close(writing)
         if identity_of(os.fstat(reading)) != identity_of(before):
@@ -88,10 +92,11 @@ def _create(target: str) -> int:
     return os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
-def _finish(handle: int, mode: int, mtime: int) -> os.stat_result:
+def _finish(handle: int, mode: int, times: tuple[int, int] | None) -> os.stat_result:
     if mode != 0o600:
         os.fchmod(handle, mode)
-    os.utime(handle, ns=(0, mtime))
+    if times is not None:
+        os.utime(handle, ns=times)
     return os.fstat(handle)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from nbkube.dataflow import tables
 from nbkube.dataflow.escapes import PLACEHOLDER
 from nbkube.dataflow.names import Names
 from nbkube.dataflow.paths import DELETED, MAYBE, Path
-from nbkube.dataflow.scopes import is_generator, prepare
+from nbkube.dataflow.scopes import prepare
 from nbkube.dataflow.values import (
     CLOSURE,
     IMMUTABLE,
@@ -45,6 +46,10 @@ _PATH = Value(flags=IMMUTABLE, made="pathlib.Path")
 _MARKED: dict[str, Literal["input", "exit", "path"]] = {
     "builtins.input": "input", "getpass.getpass": "input", "builtins.exit": "exit", "builtins.quit": "exit",
 }  # fmt: skip
+_DYNAMIC = tables.names("""
+    builtins.exec builtins.eval builtins.globals builtins.locals builtins.vars builtins.dir builtins.compile
+    builtins.__import__
+""")
 _ABSOLUTE = re.compile(r"(?:/(?!dev/null$)|~|[A-Za-z]:[\\/])[^:]*$")
 _RANDOM_STATE = frozenset({"random_state", "seed", "rng", "generator", "random_seed"})
 
@@ -129,13 +134,11 @@ class Calls(Names):
             self._mark(_MARKED[dotted], dotted.removeprefix("builtins."), node.lineno)
         if dotted == "pathlib.Path" or effects & tables.FILES:
             self._outside(node)
+        if dotted in _DYNAMIC:
+            self._dynamic(dotted, node)
         if effects:
             seeded = effects & tables.RANDOM and _is_seeded(node)
             self.frame.effects |= effects & ~tables.RANDOM if seeded else effects
-            if effects & tables.DYNAMIC or dotted == "builtins.eval":
-                self._dynamic(dotted, node)
-        elif dotted == "builtins.eval":
-            self._dynamic(dotted, node)
         for at in tables.CHANGES_ARGUMENT.get(dotted, ()):
             if at < len(values) and (value := values[at]) is not None:
                 self.change(value.roots, node.lineno)
@@ -172,18 +175,27 @@ class Calls(Names):
         return Value(carries=carries, flags=flags, made=dotted)
 
     def _dynamic(self, dotted: str, node: ast.Call) -> None:
-        """`eval` of a literal is analysed, all else may do anything."""
+        """Literal code is analysed, all else may do anything."""
         first = node.args[0] if node.args else None
-        if dotted == "builtins.eval" and isinstance(first, ast.Constant) and isinstance(first.value, str):
-            try:
-                tree = ast.parse(first.value.strip(), mode="eval")
-            except (SyntaxError, ValueError):
-                return
-            for one in ast.walk(tree):
-                if isinstance(one, ast.Name):
-                    self.load(one.id, node.lineno)
+        if dotted in ("builtins.vars", "builtins.dir"):
+            self.frame.effects |= 0 if node.args else tables.DYNAMIC
             return
-        self.frame.effects |= tables.DYNAMIC
+        literal = isinstance(first, ast.Constant) and isinstance(first.value, str) and len(node.args) == 1
+        if not literal or dotted not in ("builtins.exec", "builtins.eval") or self.scope is not None:
+            self.frame.effects |= tables.DYNAMIC
+            return
+        try:
+            tree = ast.parse(textwrap.dedent(first.value).strip())  # type: ignore[union-attr]
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return
+        for one in ast.walk(tree):
+            if hasattr(one, "lineno"):
+                one.lineno = node.lineno
+        self.block(tree.body)
+
+    def block(self, statements: Iterable[ast.stmt]) -> None:
+        """Go through statements until the path ends."""
+        raise NotImplementedError
 
     def _words(self, node: ast.Call) -> None:
         """Text arguments in which a library looks for the caller's names: known names among the words are read."""
@@ -413,7 +425,7 @@ class Calls(Names):
     ) -> None:
         for name, read in effect.reads.items():
             self.guarded += read.guarded
-            self.load_global(name, read.place, read.definite)
+            self.load_global(name, line, read.place, read.definite)
             self.guarded -= read.guarded
         if effect.changed:
             self.change(self._mapped(effect.changed, mapping, own), line)
@@ -515,7 +527,7 @@ class Calls(Names):
             (self.path, self.scope, self.frame, self.cell, self.looked) = saved[:5]
             (self.guarded, self.configuring, self.loops) = saved[5:]
         effect.reads = path.reads
-        if is_generator(function):
+        if function.generator:
             returned = effect.returns
             effect.returns = Value(returned.roots if returned else frozenset(), returned.carries if returned else ())
             effect.returns.flags = STATEFUL

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
+from nbkube.dataflow import tables
 from nbkube.dataflow.calls import Calls
 from nbkube.dataflow.scopes import walrus_names
 from nbkube.dataflow.values import (
@@ -38,8 +39,6 @@ class Expressions(Calls):
     def __init__(self) -> None:
         super().__init__()
         self._expressions: dict[type[ast.expr], Callable[[Any], Value | None]] = {
-            ast.Name: self._name,
-            ast.Constant: self._constant,
             ast.Attribute: self._attribute,
             ast.Call: self.call,
             ast.Subscript: self._subscript,
@@ -69,7 +68,14 @@ class Expressions(Calls):
 
     def evaluate(self, node: ast.expr) -> Value | None:
         """What is known of the value of `node`."""
-        method = self._expressions.get(type(node))
+        kind = type(node)
+        if kind is ast.Name:
+            if self.scope is None:
+                return self.load_global(node.id, node.lineno)  # type: ignore[attr-defined]
+            return self.load(node.id, node.lineno)  # type: ignore[attr-defined]
+        if kind is ast.Constant:
+            return CONSTANT
+        method = self._expressions.get(kind)
         return method(node) if method is not None else self._unknown(node)
 
     def _unknown(self, node: ast.expr) -> Value | None:
@@ -82,12 +88,6 @@ class Expressions(Calls):
                     if isinstance(one, ast.expr):
                         self.evaluate(one)
         return None
-
-    def _name(self, node: ast.Name) -> Value | None:
-        return self.load(node.id, node.lineno)
-
-    def _constant(self, node: ast.Constant) -> Value | None:
-        return CONSTANT
 
     def _attribute(self, node: ast.Attribute) -> Value | None:
         base = self.evaluate(node.value)
@@ -124,19 +124,24 @@ class Expressions(Calls):
         if base is None or base.flags & IMMUTABLE:
             return None
         if base.dotted:
+            if base.dotted == "sys.modules":
+                self.frame.effects |= tables.DYNAMIC
             return self.attribute(base, "[]")
         if base.carries:
             self.escape(Value(carries=tuple(one for one in base.carries if isinstance(one, Instance))), node.lineno)
         return base if base.roots or base.carries else None
 
     def _binary(self, node: ast.BinOp) -> Value | None:
-        parts: list[ast.expr] = []
-        one: ast.expr = node
-        while isinstance(one, ast.BinOp):
-            parts.append(one.right)
-            one = one.left
-        parts.append(one)
-        values = [self.evaluate(part) for part in reversed(parts)]
+        if type(node.left) is ast.BinOp:
+            parts: list[ast.expr] = []
+            one: ast.expr = node
+            while isinstance(one, ast.BinOp):
+                parts.append(one.right)
+                one = one.left
+            parts.append(one)
+            values = [self.evaluate(part) for part in reversed(parts)]
+        else:
+            values = [self.evaluate(node.left), self.evaluate(node.right)]
         flags = IMMUTABLE
         carries: list[Carried] = []
         for value in values:
@@ -144,7 +149,8 @@ class Expressions(Calls):
                 flags = 0
             else:
                 flags &= value.flags
-                carries.extend(value.carries)
+                if value.carries:
+                    carries.extend(value.carries)
         if carries:
             self.escape(Value(carries=tuple(one for one in carries if isinstance(one, Instance))), node.lineno)
         left = values[0]

@@ -11,6 +11,7 @@ from nbkube.dataflow import tables
 from nbkube.dataflow.escapes import AUTOMAGIC
 from nbkube.dataflow.model import Unit
 from nbkube.dataflow.parse import place, syntax_diagnostic
+from nbkube.dataflow.paths import DEFINED, MAYBE
 from nbkube.dataflow.units import Analysis, UnitFacts
 from nbkube.dataflow.values import BUILTINS, Mark, Place, Read
 from nbkube.errors import Diagnostic, Severity
@@ -42,7 +43,7 @@ class Findings:
             return
         if source.deleted is not None and read.definite:
             self._deleted.append((name, read.place, source.deleted))
-        elif source.deleted is None and not self._automagic(name, read.place):
+        elif source.deleted is None and not self._automagic(name, read.place) and not self._hidden(name):
             self._missing.append((at, name, read))
 
     def unit(self, at: int, facts: UnitFacts) -> None:
@@ -68,8 +69,9 @@ class Findings:
     def _first_bound(self) -> dict[str, int]:
         first: dict[str, int] = {}
         for at, facts in enumerate(self._facts):
-            for name in facts.bound:
-                first.setdefault(name, at)
+            for name, state in facts.bound.items():
+                if state in (DEFINED, MAYBE):
+                    first.setdefault(name, at)
         return first
 
     def _diagnostic(self, severity: Severity, code: str, where: Place, message: str, hint: str) -> Diagnostic:
@@ -96,6 +98,10 @@ class Findings:
     def _unit(self, units: Sequence[Unit], at: int) -> str:
         cells = units[at].cells
         return f"cell {cells[0].number}" if len(cells) == 1 else f"step `{units[at].name}`"
+
+    def _hidden(self, name: str) -> bool:
+        """A cell that cannot be parsed may define what it mentions."""
+        return any(name in parsed.cell.source for parsed in self._analysis.unparsed)
 
     def _automagic(self, name: str, where: Place) -> bool:
         """A cell that is just `ls` or `pwd` is a magic."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from nbkube.dataflow import tables
 from nbkube.dataflow.findings import Findings
 from nbkube.dataflow.model import Dependency, Effects, Flow, NameUse, Unit, UnitFlow
-from nbkube.dataflow.parse import place
+from nbkube.dataflow.parse import place, quiet
 from nbkube.dataflow.paths import DEFINED, DELETED, MAYBE
 from nbkube.dataflow.units import Analysis, UnitFacts
 
@@ -21,7 +21,8 @@ def analyze(units: Sequence[Unit], *, file: str) -> Flow:
     collecting = gc.isenabled()
     gc.disable()  # Syntax trees are many small objects without cycles: collecting them costs a third of the time.
     try:
-        return _analyze(units, file)
+        with quiet():
+            return _analyze(units, file)
     finally:
         if collecting:
             gc.enable()
@@ -111,28 +112,31 @@ class Producers:
 
 
 _NOBODY = Producers((), imported=False, definite=False, deleted=None)
+_IMPORT = Producers((), imported=True, definite=True, deleted=None)
 
 
 class _Definers:
     """The last unit that bound each name, and those that may have since."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Producers] = {}
+        # A number is the unit that certainly bound the name last: by far the commonest case, and the smallest.
+        self._known: dict[str, Producers | int] = {}
 
     def producers(self, name: str) -> Producers:
-        return self._known.get(name, _NOBODY)
+        known = self._known.get(name, _NOBODY)
+        if type(known) is int:
+            return Producers((known,), imported=False, definite=True, deleted=None)
+        return known  # type: ignore[return-value]
 
     def add(self, at: int, facts: UnitFacts) -> None:
         known = self._known
+        imported = facts.imported
         for name, state in facts.bound.items():
             if state == DEFINED:
-                if name in facts.imported:
-                    known[name] = Producers((), imported=True, definite=True, deleted=None)
-                else:
-                    known[name] = Producers((at,), imported=False, definite=True, deleted=None)
+                known[name] = _IMPORT if name in imported else at
             elif state == DELETED:
                 known[name] = Producers((), imported=False, definite=False, deleted=at)
-            else:
+            elif state == MAYBE:
                 self._perhaps(name, at)
         for name in facts.changed:
             if facts.bound.get(name) not in (DEFINED, DELETED):

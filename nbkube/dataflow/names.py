@@ -57,6 +57,8 @@ class Names:
     def load(self, name: str, line: int) -> Value | None:
         """The value of a name where it stands."""
         scope = self.scope
+        if scope is None:
+            return self.load_global(name, line)
         crossed = False
         first = True
         while scope is not None:
@@ -68,14 +70,14 @@ class Names:
             crossed = crossed or scope.kind == "function"
             first = first and scope.kind == "block"
             scope = scope.parent
-        return self.load_global(name, Place(self.cell, line), True)
+        return self.load_global(name, line)
 
-    def load_global(self, name: str, place: Place, definite: bool) -> Value | None:
-        """The value of a name of the notebook; noted as read unless it is bound here already."""
+    def load_global(self, name: str, line: int, place: Place | None = None, definite: bool = True) -> Value | None:
+        """The value of a name of the notebook; noted as read (at `place`, else at `line`) unless it is bound here."""
         path = self.path
         state = path.bound.get(name)
         if state is None:
-            state = path.state(name)
+            state = ABSENT if path.parent is None else path.parent.state(name)
         value = self.values.get(name)
         looked = self.looked
         if looked is not None and name not in looked:
@@ -96,12 +98,12 @@ class Names:
         certain = definite and not path.maybe and not path.jumped
         if state == DELETED:
             if certain:
-                self.gone.append((name, place))
+                self.gone.append((name, place or Place(self.cell, line)))
             return value
         certain = certain and state == ABSENT and not self.guarded
         known = path.reads.get(name)
         if known is None or (certain and not known.definite):
-            path.reads[name] = Read(certain, place, state != ABSENT or self.guarded > 0)
+            path.reads[name] = Read(certain, place or Place(self.cell, line), state != ABSENT or self.guarded > 0)
         return value
 
     def attribute(self, base: Value, name: str) -> Value:
@@ -195,7 +197,7 @@ class Names:
         if scope is not None and name not in scope.global_names:
             scope.values.pop(name, None)
             return
-        self.load_global(name, Place(self.cell, line), True)
+        self.load_global(name, line)
         path = self.path
         path.bound[name] = MAYBE if path.maybe else DELETED
         if self.looked is None and path.parent is None and not path.maybe:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from nbkube.dataflow.escapes import Escape, Transformed, transform
@@ -28,6 +30,20 @@ class Parsed(NamedTuple):
 
 def parse_cell(cell: Cell) -> Parsed:
     """The syntax tree of `cell`, with the lines it has in the cell's source."""
+    with quiet():
+        return parse_quietly(cell)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warnings that compiling user code may print."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def parse_quietly(cell: Cell) -> Parsed:
+    """`parse_cell` for callers that hold `quiet()` around many cells."""
     source = cell.source
     try:
         return Parsed(cell, parse_python(source), source)
@@ -42,13 +58,11 @@ def parse_cell(cell: Cell) -> Parsed:
 
 
 def parse_python(source: str) -> ast.Module:
-    """`ast.parse` without the warnings that compiling user code may print."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return ast.parse(source)
-        except (RecursionError, MemoryError) as error:
-            raise SyntaxError("the code is nested too deeply") from error
+    """`ast.parse` with one kind of error."""
+    try:
+        return ast.parse(source)
+    except (RecursionError, MemoryError) as error:
+        raise SyntaxError("the code is nested too deeply") from error
 
 
 def _by_ipython(cell: Cell, transformed: Transformed, error: SyntaxError | ValueError) -> Parsed:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import Any
 
 from nbkube.dataflow.values import Function
 
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_DEFINITIONS = frozenset({ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef})
+_COMPREHENSIONS = frozenset({ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp})
+_BINDING = frozenset({ast.Import, ast.ImportFrom, ast.ExceptHandler, ast.MatchAs, ast.MatchStar, ast.MatchMapping})
+_YIELDS = frozenset({ast.Yield, ast.YieldFrom})
+_LEAVES = frozenset({str, int, float, bool, complex, bytes, type(None), type(...), ast.Constant, ast.Pass, ast.Break,
+    ast.Continue, ast.Load, ast.Store, ast.Del})  # fmt: skip
 
 
 def parameters(arguments: ast.arguments) -> list[str]:
@@ -26,6 +31,7 @@ def prepare(function: Function) -> None:
     body = [node.body] if isinstance(node, ast.Lambda) else node.body
     for one in body:
         _bound(one, local, declared)
+    function.generator = "yield" in declared
     function.global_names = frozenset(declared["global"])
     function.nonlocal_names = frozenset(declared["nonlocal"])
     function.local = frozenset(local - declared["global"] - declared["nonlocal"])
@@ -33,29 +39,39 @@ def prepare(function: Function) -> None:
 
 
 def _bound(node: ast.AST, local: set[str], declared: dict[str, set[str]]) -> None:
-    stack: list[ast.AST] = [node]
+    stack: list[Any] = [node]
     while stack:
         one = stack.pop()
         kind = type(one)
         if kind is ast.Name:
-            if not isinstance(one.ctx, ast.Load):  # type: ignore[attr-defined]
-                local.add(one.id)  # type: ignore[attr-defined]
-        elif isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if type(one.ctx) is not ast.Load:
+                local.add(one.id)
+        elif kind in _LEAVES:
+            continue
+        elif kind in _DEFINITIONS:
             local.add(one.name)
             stack.extend(one.decorator_list)
-            if not isinstance(one, ast.ClassDef):
+            if kind is not ast.ClassDef:
                 stack.extend((*one.args.defaults, *(default for default in one.args.kw_defaults if default)))
-        elif isinstance(one, ast.Lambda):
+        elif kind is ast.Lambda:
             stack.extend((*one.args.defaults, *(default for default in one.args.kw_defaults if default)))
-        elif isinstance(one, _COMPREHENSIONS):
+        elif kind in _COMPREHENSIONS:
             local.update(walrus_names(one))
-        elif isinstance(one, ast.Global):
+        elif kind is ast.Global:
             declared["global"].update(one.names)
-        elif isinstance(one, ast.Nonlocal):
+        elif kind is ast.Nonlocal:
             declared["nonlocal"].update(one.names)
         else:
-            _other(one, local)
-            stack.extend(ast.iter_child_nodes(one))
+            if kind in _BINDING:
+                _other(one, local)
+            elif kind in _YIELDS:
+                declared["yield"] = set()
+            for name in one._fields:
+                part = getattr(one, name, None)
+                if type(part) is list:
+                    stack.extend(part)
+                elif part is not None:
+                    stack.append(part)
 
 
 def _other(one: ast.AST, local: set[str]) -> None:
@@ -72,16 +88,3 @@ def walrus_names(comprehension: ast.AST) -> Iterator[str]:
     for one in ast.walk(comprehension):
         if isinstance(one, ast.NamedExpr) and isinstance(one.target, ast.Name):
             yield one.target.id
-
-
-def is_generator(function: Function) -> bool:
-    """Whether calling it makes a generator."""
-    node = function.node
-    stack: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else list(node.body)
-    while stack:
-        one = stack.pop()
-        if isinstance(one, ast.Yield | ast.YieldFrom):
-            return True
-        if not isinstance(one, (*_FUNCTIONS, ast.ClassDef)):
-            stack.extend(ast.iter_child_nodes(one))
-    return False

@@ -35,7 +35,7 @@ class Statements(Expressions):
     def __init__(self) -> None:
         super().__init__()
         self.exits: list[dict[str, int]] = []
-        self._statements: dict[type[ast.stmt], Callable[[Any], None]] = {
+        self.statements: dict[type[ast.stmt], Callable[[Any], None]] = {
             ast.Expr: self._expression,
             ast.Assign: self._assign,
             ast.AugAssign: self._augmented,
@@ -64,7 +64,7 @@ class Statements(Expressions):
 
     def block(self, statements: Iterable[ast.stmt]) -> None:
         """Go through statements until the path ends."""
-        table = self._statements
+        table = self.statements
         for one in statements:
             method = table.get(type(one))
             if method is not None:
@@ -245,6 +245,8 @@ class Statements(Expressions):
                 self._bind_import(alias.asname or alias.name, f"{module}.{alias.name}", node.lineno, 0, replayed=top)
 
     def _bind_import(self, name: str, dotted: str, line: int, flags: int, *, replayed: bool) -> None:
+        if dotted == "__main__":
+            self.frame.effects |= tables.DYNAMIC
         if tables.is_inspecting(dotted):
             self.frame.effects |= tables.INSPECTS
         if self.scope is not None and name not in self.scope.global_names:

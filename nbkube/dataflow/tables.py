@@ -172,7 +172,6 @@ RANDOM_METHODS = names("""
 """)
 """Draw from global random state unless a random state is given."""
 
-_DYNAMIC = names("builtins.exec builtins.globals builtins.locals builtins.compile builtins.__import__")
 _INSPECTS = ("inspect.", "numba.", "torch.jit.", "torch.compile", "tensorflow.function", "linecache.", "dill.source")
 
 _PROCESS = names("""
@@ -191,8 +190,6 @@ def library_effects(dotted: str) -> int:
     effects = 0
     if dotted in _SEEDS:
         return SEEDS
-    if dotted in _DYNAMIC:
-        effects |= DYNAMIC
     if dotted.startswith(_INSPECTS):
         effects |= INSPECTS
     if dotted in _PROCESS:

@@ -10,9 +10,9 @@ from nbkube.dataflow.commands import CONFIGURING, Commands, is_literal_environme
 from nbkube.dataflow.escapes import PLACEHOLDER, Escape
 from nbkube.dataflow.model import Replay, Unit
 from nbkube.dataflow.normal import inspects_source
-from nbkube.dataflow.parse import Parsed, parse_cell
+from nbkube.dataflow.parse import Parsed, parse_quietly
 from nbkube.dataflow.paths import Path, join_reads, meet
-from nbkube.dataflow.values import IMPORTED, CallEffect, Mark, Place, Read, Value
+from nbkube.dataflow.values import IMPORTED, CallEffect, Mark, Place, Read
 from nbkube.notebook.model import Cell
 
 
@@ -53,21 +53,17 @@ class Analysis(Commands):
         facts.changed, facts.effects = self.frame.changed, self.frame.effects
         facts.changed = {name for name in facts.changed if name[0] != "\0"}
         facts.marks = tuple(self.frame.marks)
-        facts.imported = {name for name in facts.imported if name in path.bound}
+        if facts.imported:
+            values = self.values
+            facts.imported = {name for name in facts.imported if name in values and values[name].flags & IMPORTED}
         return facts
 
     def imported(self, name: str) -> None:
         """A replayed import has bound `name`."""
         self.facts.imported.add(name)
 
-    def store_global(self, name: str, value: Value | None, *, imported: int = 0) -> None:
-        """Bind a name of the notebook."""
-        super().store_global(name, value, imported=imported)
-        if not imported and self.looked is None:
-            self.facts.imported.discard(name)
-
     def _cell(self, cell: Cell) -> None:
-        parsed = parse_cell(cell)
+        parsed = parse_quietly(cell)
         self.cell = len(self.cells)
         self.cells.append(cell)
         if parsed.tree is None:
@@ -106,30 +102,33 @@ class Analysis(Commands):
         kind = type(statement)
         if kind is ast.Import or kind is ast.ImportFrom:
             self._replay_import(statement, parsed)  # type: ignore[arg-type]
-        elif kind is ast.Expr and type(statement.value) is ast.Call:  # type: ignore[attr-defined]
-            call: ast.Call = statement.value  # type: ignore[attr-defined]
-            if type(call.func) is ast.Name and call.func.id == PLACEHOLDER:
-                self._replay_magic(call, statement)
-            elif self._may_configure(call.func):
-                self._maybe_configuration(statement, parsed)
-            else:
-                self.block((statement,))
-        elif isinstance(statement, ast.Assign | ast.AugAssign):
-            target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
-            if type(target) is not ast.Name and self._may_configure(target):
-                self._maybe_configuration(statement, parsed)
-            else:
-                self.block((statement,))
+            return
+        if kind is ast.Expr:
+            call = statement.value  # type: ignore[attr-defined]
+            if type(call) is ast.Call:
+                if type(call.func) is ast.Name and call.func.id == PLACEHOLDER:
+                    self._replay_magic(call)
+                elif self._may_configure(call.func) and self._configures(statement, parsed):
+                    return
+        elif kind is ast.Assign or kind is ast.AugAssign:
+            target = statement.targets[0] if kind is ast.Assign else statement.target  # type: ignore[attr-defined]
+            if type(target) is not ast.Name and self._may_configure(target) and self._configures(statement, parsed):
+                return
+        method = self.statements.get(kind)
+        if method is not None:
+            method(statement)
         else:
             self.block((statement,))
 
     def _may_configure(self, node: ast.expr) -> bool:
         """Whether `node` is something of an imported thing (or a method of a name, which may be a logger)."""
-        while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
-            node = node.func if isinstance(node, ast.Call) else node.value
-        if type(node) is not ast.Name:
+        kind = type(node)
+        while kind is ast.Attribute or kind is ast.Subscript or kind is ast.Call:
+            node = node.func if kind is ast.Call else node.value  # type: ignore[attr-defined]
+            kind = type(node)
+        if kind is not ast.Name:
             return False
-        value = self.values.get(node.id)
+        value = self.values.get(node.id)  # type: ignore[attr-defined]
         return value is not None and (value.flags & IMPORTED > 0 or value.made == "logging.getLogger")
 
     def _replay_import(self, statement: ast.Import | ast.ImportFrom, parsed: Parsed) -> None:
@@ -144,11 +143,11 @@ class Analysis(Commands):
         )
         self.block((statement,))
 
-    def _maybe_configuration(self, statement: ast.stmt, parsed: Parsed) -> None:
+    def _configures(self, statement: ast.stmt, parsed: Parsed) -> bool:
+        """Note a configuration statement; whether `statement` is one."""
         needs = replay.needs(statement, self.values)
         if needs is None:
-            self.block((statement,))
-            return
+            return False
         self._add(Replay("config", *self._source(statement, parsed), needs=needs))
         effects = self.frame.effects
         self.configuring = True
@@ -156,15 +155,15 @@ class Analysis(Commands):
         self.configuring = False
         # What a replayed statement does to the process is done again where it matters.
         self.frame.effects = effects | (self.frame.effects & (tables.SEEDS | tables.INSPECTS))
+        return True
 
-    def _replay_magic(self, call: ast.Call, statement: ast.stmt) -> None:
+    def _replay_magic(self, call: ast.Call) -> None:
         argument = call.args[0]
         escape = self.escapes[argument.value] if isinstance(argument, ast.Constant) else None  # type: ignore[index]
         if escape is not None and escape.kind == "magic" and _is_configuring(escape):
             cell = self.cells[self.cell]
             line = escape.line + cell.first_line - 1
             self._add(Replay("magic", cell.number, line, f"%{escape.name} {escape.text}".strip()))
-        self.block((statement,))
 
     def _add(self, one: Replay) -> None:
         self.facts.replay.append(one)
@@ -173,16 +172,21 @@ class Analysis(Commands):
         """Cell number, line and text of a statement."""
         cell = parsed.cell
         line = statement.lineno + cell.first_line - 1
-        return cell.number, line, ast.get_source_segment(parsed.source, statement) or ast.unparse(statement)
+        first, last = statement.lineno, statement.end_lineno or statement.lineno
+        if not parsed.source.isascii() or "\f" in parsed.source or "\r" in parsed.source:
+            return cell.number, line, ast.get_source_segment(parsed.source, statement) or ast.unparse(statement)
+        lines = parsed.source.split("\n")[first - 1 : last]
+        lines[-1] = lines[-1][: statement.end_col_offset]
+        lines[0] = lines[0][statement.col_offset :]
+        return cell.number, line, "\n".join(lines)
 
     def _coarse(self, tree: ast.Module) -> None:
         """Code nested too deeply to follow: it may read and bind every name in it and do anything."""
         for one in ast.walk(tree):
             if isinstance(one, ast.Name):
-                place = Place(self.cell, one.lineno)
                 self.path.maybe = 1
                 if isinstance(one.ctx, ast.Load):
-                    self.load_global(one.id, place, False)
+                    self.load_global(one.id, one.lineno, definite=False)
                 else:
                     self.store_global(one.id, None)
         self.path.maybe = 0

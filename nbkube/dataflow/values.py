@@ -74,6 +74,7 @@ class Function:
     looked: dict[str, Value | None] | None = None
     active: bool = False
     prepared: bool = False
+    generator: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -159,7 +160,7 @@ BUILTINS: dict[str, Value] = {
     for name in (*dir(builtins), "get_ipython", "display", "exit", "quit", "__file__", "__name__", "__doc__")
 }
 """Names that need no definition in the notebook. `__file__` is left to the run: a notebook has none."""
-for _name in ("True", "False", "None", "__name__", "__doc__"):
+for _name in ("__name__", "__doc__", "__annotations__", "__builtins__", "__spec__", "__loader__", "__package__"):
     BUILTINS[_name] = CONSTANT
 del BUILTINS["__file__"]
 

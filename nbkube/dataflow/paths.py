@@ -98,3 +98,14 @@ def join_reads(outer: Path, branches: list[Path]) -> None:
 def _reads(branch: Path, name: str) -> bool:
     read = branch.reads.get(name)
     return read is not None and read.definite
+
+
+class Loop:
+    """The ways out of one loop: what was bound at each `break` and `continue`."""
+
+    __slots__ = ("breaks", "continues", "start")
+
+    def __init__(self, start: Path) -> None:
+        self.start = start
+        self.breaks: list[dict[str, int]] = []
+        self.continues: list[dict[str, int]] = []

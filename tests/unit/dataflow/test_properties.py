@@ -165,8 +165,6 @@ def test_layout_of_the_table_does_not_count(row: tuple[str, str]) -> None:
 def test_real_code_is_analysed() -> None:
     for path in sorted(Path(nbkube.__file__).parent.rglob("*.py")):
         text = path.read_text(encoding="utf-8").replace("__file__", "__name__")
-            "from __future__ import annotations", ""
-        )
         found = analyze([Unit("u", (cell(text),))], file=path.name)
         assert not [one for one in found.diagnostics if one.severity == "error"], path
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nbkube.errors import Diagnostic, NotebookError, NotFoundError
+from nbkube.errors import Diagnostic, NotebookError, NotFoundError, Place
 from nbkube.state.model import FileEntry, OutputRef
 
 if TYPE_CHECKING:
@@ -90,7 +90,11 @@ class Client:
             NotebookError: there is no such cell, or a tag or option is wrong; the file is unchanged.
         """
         from nbkube.notebook import set_tags
+        from nbkube.pipeline import check_options
 
+        faults = check_options(options or {}, "the options", Place(str(path)))[1]
+        if faults:
+            raise NotebookError(diagnostics=faults)
         set_tags(path, cell, tags=tags, options=options)
 
     # -- running ---------------------------------------------------------------------------------------------------

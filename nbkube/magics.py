@@ -90,14 +90,15 @@ def _step_magic(line: str, cell: str) -> None:
 def _nbkube_magic(line: str) -> None:
     """Run a command of nbkube on this notebook: `%nbkube show`, `%nbkube check`, `%nbkube run -p rate=0.1`."""
     import shlex
-    from importlib import import_module
+
+    from nbkube.cli import main
 
     try:
         words = shlex.split(line)
     except ValueError as error:
         raise _usage_error(f"%nbkube: {error}. Fix: close the quote.") from None
     try:
-        import_module("nbkube.cli").main(_with_notebook(words))
+        main(_with_notebook(words))
     except SystemExit as end:
         if end.code not in (None, 0):
             raise _usage_error(f"%nbkube {words[0] if words else ''} ended with exit code {end.code}") from None

@@ -185,7 +185,7 @@ def run(
     tell_diagnostics(pipeline.diagnostics)
     request = running.Request(
         notebook=notebook,
-        parameters=pipelines.values(pipeline, param, params),
+        parameters=pipeline.values,
         options=arguments.step_options(set_ or ()),
         experiment=experiment,
         use_cache=not no_cache,

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from nbkube.cli import arguments
 from nbkube.cli.tables import draw, drawable, table
 from nbkube.cli.terminal import one_line, write
-from nbkube.errors import NbkubeError
+from nbkube.errors import NotebookError
 from nbkube.pipeline.model import Pipeline, Step, StepOptions
 
 if TYPE_CHECKING:
     from nbkube.client import Client
 
 _NAMES_SHOWN = 4
+# Faults of what was typed, not of the notebook: there is nothing to show then.
+_OF_ARGUMENTS = ("bad-parameter", "unknown-parameter", "derived-parameter")
 
 
 def built(
@@ -28,30 +30,18 @@ def built(
     file: Path | None,
     settings: Sequence[str] | None,
 ) -> Pipeline:
-    """Return the pipeline of a notebook with parameters and options as typed; its faults are in it."""
+    """Return the pipeline of a notebook with parameters and options as typed; its faults are in it.
+
+    Raises:
+        NotebookError: the file is no notebook, or a parameter that was given does not fit.
+    """
     path = arguments.existing_notebook(notebook)
-    given = arguments.parameter_file(file)
-    typed = arguments.assignments(texts or (), "-p")
-    options = arguments.step_options(settings or ())
-    if not given and not typed:
-        return client.show(path, options=options)
-    plain = client.show(path, options=options)
-    if is_broken(plain):
-        return plain
-    return client.show(path, parameters=values(plain, texts, file), options=options)
-
-
-def values(pipeline: Pipeline, texts: Sequence[str] | None, file: Path | None) -> dict[str, Any]:
-    """Return the parameters that were given, typed as the notebook has them; what is typed wins over the file."""
-    from nbkube.pipeline import parse_parameter
-
-    known = {one.name: one for one in pipeline.parameters}
-    given = arguments.parameter_file(file)
-    for name, text in arguments.assignments(texts or (), "-p").items():
-        if name not in known:
-            raise NbkubeError(f"{pipeline.name} has no parameter {name!r}.{arguments.suggestion(name, list(known))}")
-        given[name] = parse_parameter(known[name], text)
-    return given
+    # What is typed wins over the file. The pipeline reads texts by the types of its parameters.
+    given = arguments.parameter_file(file) | arguments.assignments(texts or (), "-p")
+    pipeline = client.show(path, parameters=given, options=arguments.step_options(settings or ()))
+    if any(one.code in _OF_ARGUMENTS for one in pipeline.diagnostics):
+        raise NotebookError(diagnostics=pipeline.diagnostics)
+    return pipeline
 
 
 def is_broken(pipeline: Pipeline) -> bool:

@@ -33,12 +33,11 @@ def tag(
                 options.pop(name, None)
             else:
                 options[name] = value
-    number = int(cell) if cell.isascii() and cell.isdigit() else cell
-    client.tag(path, number, None if not tags and not clear else list(tags), options)
+    client.tag(path, cell, None if not tags and not clear else list(tags), options)
     if json:
         from nbkube.cli.results import as_json
 
-        body = {"notebook": str(path), "cell": number, "tags": None if not tags and not clear else list(tags)}
+        body = {"notebook": str(path), "cell": cell, "tags": None if not tags and not clear else list(tags)}
         write(as_json({**body, "options": options}))
     else:
         tell(f"{one_line(str(path))}: cell {one_line(cell)} is written.")

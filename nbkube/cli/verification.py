@@ -26,7 +26,7 @@ def verify(
         raise NotebookError(diagnostics=pipeline.diagnostics)
     progress = _Progress(quiet=quiet or json)
     try:
-        verdict = client.verify(notebook, parameters=pipelines.values(pipeline, texts, file), tell=progress)
+        verdict = client.verify(notebook, parameters=pipeline.values, tell=progress)
     finally:
         progress.end()
     if json:

@@ -7,12 +7,6 @@ import unicodedata
 
 MAX_NAME = 63
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
-RESERVED = {
-    "setup": "prepare",
-    "metrics": "evaluate",
-    "checks": "validate",
-}
-"""Names of the units made from cells that are no step, with a name to use in their place."""
 _TAG_WORDS = ("imports", "functions", "parameters", "pipeline-parameters", "pipeline-metrics", "skip")
 
 
@@ -28,11 +22,9 @@ def step_name(text: str) -> str:
     """Return the step name a text stands for. Kale's names have underscores: they are read as dashes.
 
     Raises:
-        BadNameError: it is no RFC 1123 label, or reserved.
+        BadNameError: it is no RFC 1123 label, or the word of another tag.
     """
     name = text.replace("_", "-").strip("-") if "_" in text and text.isascii() else text
-    if name in RESERVED:
-        raise BadNameError(f"the name {name!r} is taken: nbkube calls other cells so", f"call it {RESERVED[name]}")
     if name in _TAG_WORDS:
         raise BadNameError(f"a step cannot be called {name!r}, which is a tag of its own", f"use the tag {name} alone")
     if len(name) <= MAX_NAME and _LABEL.fullmatch(name):
@@ -49,7 +41,7 @@ def slug(text: str) -> str:
 def _reason(text: str, name: str) -> tuple[str, str]:
     shown = repr(text) if len(text) <= 80 else f"{text[:40]!r}… of {len(text)} characters"
     better = slug(text)
-    hint = f"write {better}" if better and better not in RESERVED else "use letters a-z, digits and dashes, e.g. train"
+    hint = f"write {better}" if better else "use letters a-z, digits and dashes, e.g. train"
     if not text.strip():
         return "a step needs a name", "write step:NAME, e.g. step:train"
     if text != text.strip():

@@ -102,7 +102,7 @@ def _keyed(text: str, key: str, value: str) -> list[CellTag | TagFault]:
         return [CellTag(text, "option", key, value)]
     if key == "report":
         hint = "`nbkube artifacts RUN --html` makes a report of every run; take the tag away"
-        return [TagFault("warning", "kale-report", f"the tag {text!r} of Kale has no effect", hint)]
+        return [TagFault("info", "kale-report", f"the tag {text!r} of Kale has no effect", hint)]
     hint = "put the cells of that notebook into this one, or run it as a pipeline of its own"
     return [_fault("kale-notebook", f"the tag {text!r} of Kale (a notebook as a step) is not supported", hint)]
 

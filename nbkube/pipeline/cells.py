@@ -102,7 +102,7 @@ class Placement:
         if kind != "step":
             return _Claim(kind, str(kind), tag.kind, f"the tag {tag.text}")
         self._note_spelling(tag.value, tag.text.partition(":")[2])
-        return _Claim(kind, tag.value, "step", f"the tag {tag.text}")
+        return _Claim(_kind_of_step(tag.value), tag.value, "step", f"the tag {tag.text}")
 
     def _magic_claims(self, cell: Cell, settings: list[Setting], *, named: bool) -> list[_Claim]:
         place = Place(self._place.file, cell.number, cell.id, cell.first_line - 1 or 1)
@@ -119,7 +119,7 @@ class Placement:
             self._fault("bad-name", f"the line %%step {written[:80]}: {error}", error.hint)
             return []
         self._note_spelling(name, written)
-        return [_Claim("step", name, "step", f"the line %%step {written}")]
+        return [_Claim(_kind_of_step(name), name, "step", f"the line %%step {written}")]
 
     def _note_spelling(self, name: str, written: str) -> None:
         earlier = self._spelling.setdefault(name, written)
@@ -150,6 +150,11 @@ class Placement:
 
     def _fault(self, code: str, message: str, hint: str, severity: Severity = "error") -> None:
         self.diagnostics.append(Diagnostic(severity, code, self._place, message, hint))
+
+
+def _kind_of_step(name: str) -> StepKind:
+    """Return the kind of a step that a person named: one called setup is the set-up that cells above it are part of."""
+    return "setup" if name == "setup" else "step"
 
 
 def _has_code(cell: Cell) -> bool:

@@ -63,7 +63,6 @@ ACCEPTED: dict[str, Any] = {
     "html-cell": _one("%%html\n<b>bold</b>"),
     "await": _one("import asyncio\nawait asyncio.sleep(0)"),
     "question-mark": _one("import os\nos.path?"),
-    "input": _one("name = input()"),
     "star-import": _one("from math import *\nprint(sqrt(pi))"),
     "exec": _one("exec('b = 1')\nprint(b)"),
     "maybe-defined": _one("try:\n    import nothing_here as n\nexcept ImportError:\n    n = None\nprint(n)"),

@@ -42,6 +42,8 @@ ROWS: list[Broken] = [
         "deleted-name", "deleted by `del`", 2,
     ),
     cells("defined-in-a-skipped-cell", [code("x = 1", "skip"), code("y = x", "step:a")], "undefined-name", "`x`", 2),
+    cells("input", [code("name = input()", "step:a")], "input", "Make the answer a parameter"),
+    cells("getpass", [code("import getpass\nk = getpass.getpass()", "step:a")], "input", "waits for a person"),
     _kernel("ir", "R", "is a notebook for R"),
     _kernel("julia-1.11", "julia", "is a notebook for julia"),
     _kernel("bash", "bash", "choose a Python kernel"),

@@ -32,9 +32,7 @@ def test_underscores_of_kale_are_read_as_dashes(text: str, name: str) -> None:
         ("训练", "holds '训'", "use letters a-z"),
         ("train\n", "white space around", "write train"),
         ("", "needs a name", "write step:NAME"),
-        ("setup", "is taken", "call it prepare"),
-        ("metrics", "is taken", "call it evaluate"),
-        ("checks", "is taken", "call it validate"),
+        ("skip", "tag of its own", "use the tag skip"),
         ("imports", "tag of its own", "use the tag imports"),
     ],
 )

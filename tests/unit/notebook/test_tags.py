@@ -102,4 +102,4 @@ def test_a_tag_without_its_name_says_how_it_is_written(text: str) -> None:
 
 def test_kale_s_notebook_tag_is_refused_and_its_report_tag_has_no_effect() -> None:
     faults = read_tags(["notebook:other", "report:enabled"])[1]
-    assert [(one.severity, one.code) for one in faults] == [("error", "kale-notebook"), ("warning", "kale-report")]
+    assert [(one.severity, one.code) for one in faults] == [("error", "kale-notebook"), ("info", "kale-report")]

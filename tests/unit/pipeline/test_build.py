@@ -57,6 +57,14 @@ def _units(built: Pipeline) -> list[tuple[str, str, list[int]]]:
             [code("a = 1", "block:a_b"), code("b = 1", "block:"), code("c = 1", "step:a_b")],
             [("a-b", "step", [1, 2, 3])],
         ),
+        (
+            [code("a = 1"), code("b = 1", "step:setup"), code("c = 1", "step:a", "prev:setup")],
+            [("setup", "setup", [1, 2]), ("a", "step", [3])],
+        ),
+        (
+            [code("a = 1", "step:metrics"), code("a", "pipeline-metrics")],
+            [("metrics", "step", [1]), ("metrics.2", "metrics", [2])],
+        ),
         ([code("a = 1", "block:imports"), code("b = 1", "block:a")], [("setup", "setup", [1]), ("a", "step", [2])]),
     ],
 )

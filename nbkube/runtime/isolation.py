@@ -62,8 +62,10 @@ def enter(workspace: str, root: str, store: str, hold: str) -> Place:
 
 
 def _hidden(root: str, workspace: str) -> list[str]:
-    """Return folders of the interpreter that lie in the project but not in the workspace, such as `.venv`."""
+    """Return folders that lie in the project but not in the workspace and are needed all the same: those of the
+    interpreter, such as `.venv`, and the user's settings and caches where the project is the home folder."""
     wanted = [os.path.realpath(one) for one in (sys.prefix, sys.exec_prefix, sys.base_prefix, *_existing(sys.path))]
+    wanted += _settings(root)
     found: list[str] = []
     for path in sorted(set(wanted)):
         if not _below(path, root) or path == root or any(_below(path, one) for one in found):
@@ -71,6 +73,16 @@ def _hidden(root: str, workspace: str) -> list[str]:
         if not os.path.exists(os.path.join(workspace, os.path.relpath(path, root))):
             found.append(path)
     return found
+
+
+def _settings(root: str) -> list[str]:
+    """Return the hidden folders of the home folder if that lies in the project: no workspace holds them."""
+    home = os.path.realpath(os.path.expanduser("~"))
+    if not _below(home, root):
+        return []
+    with os.scandir(home) as entries:
+        hidden = [entry.path for entry in entries if entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)]
+    return [path for path in hidden if os.path.basename(path) not in (".nbkube", ".git")]
 
 
 def _existing(paths: Iterable[str]) -> list[str]:

@@ -12,6 +12,7 @@ import hashlib
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -28,6 +29,7 @@ from nbkube.state.recycling import Yard
 from nbkube.storage.disk import explained
 
 ROOT_MARKS = ("nbkube.toml", "pyproject.toml", ".git")
+MOST_PATHS = 200_000
 _FROZEN_BYTES = 4 << 20
 _MOST_LINKS = 40
 
@@ -58,7 +60,8 @@ class FileView:
     """The files one unit sees: POSIX path relative to `root` -> Node; the root itself is the path ".".
 
     `root` is the project's folder, `diagnostics` what the snapshot could not take in, `yard` where the used workspaces
-    of a run are kept (None for a view that is not frozen).
+    of a run are kept (None for a view that is not frozen). `left_out` are the user's settings and caches, where the
+    project's folder is the home folder: like files elsewhere they stay where they are.
     """
 
     def __init__(
@@ -68,11 +71,13 @@ class FileView:
         digests: DigestCache | None = None,
         diagnostics: tuple[Diagnostic, ...] = (),
         yard: Yard | None = None,
+        left_out: tuple[str, ...] = (),
     ) -> None:
         self.root = root
         self.nodes = nodes
         self.diagnostics = diagnostics
         self.yard = yard
+        self.left_out = left_out
         self._digests = digests or DigestCache()
         self._computed: dict[str, str] = {}
         self._children: dict[str, list[str]] | None = None
@@ -182,7 +187,7 @@ class FileView:
         for entry in diff.changed:
             _lay_over(nodes, entry)
         _keep_filled(nodes, folders)
-        return FileView(self.root, nodes, self._digests, self.diagnostics, self.yard)
+        return FileView(self.root, nodes, self._digests, self.diagnostics, self.yard, self.left_out)
 
     def freeze(self, folder: Path) -> FileView:
         """Copy project files of up to 4 MiB to a folder and return a view on the copies.
@@ -202,7 +207,7 @@ class FileView:
                 if frozen is not None:
                     nodes[path] = frozen
             pack.flush()
-        return FileView(self.root, nodes, self._digests, self.diagnostics, Yard(folder / "used"))
+        return FileView(self.root, nodes, self._digests, self.diagnostics, Yard(folder / "used"), self.left_out)
 
     def _frozen(self, path: str, node: Node, pack: Pack) -> Node | None:
         """Copy one file. Its node keeps the identity of the original, under which its digest is known to later runs."""
@@ -279,6 +284,9 @@ def find_root(notebook: Path) -> Path:
 def snapshot(project: Path, cache: Path | None = None) -> FileView:
     """Return the project's files as they are now, without reading them.
 
+    Raises:
+        StateError: there are too many files to work in copies of them.
+
     Args:
         project: the project's folder.
         cache: a folder in whose file `digests` the digests are kept between runs.
@@ -289,7 +297,8 @@ def snapshot(project: Path, cache: Path | None = None) -> FileView:
         rules = IgnoreRules((root / IGNORE_FILE).read_text(encoding="utf-8", errors="replace").splitlines())
     scan = _Scan(root, rules)
     scan.run()
-    return FileView(root, scan.nodes, DigestCache(cache and cache / "digests"), tuple(scan.diagnostics))
+    digests = DigestCache(cache and cache / "digests")
+    return FileView(root, scan.nodes, digests, tuple(scan.diagnostics), left_out=tuple(scan.left_out))
 
 
 class _Scan:
@@ -300,12 +309,16 @@ class _Scan:
         self.rules = rules
         self.nodes: dict[str, Node] = {}
         self.diagnostics: list[Diagnostic] = []
+        self.left_out: list[str] = []
+        self._home = os.path.realpath(os.path.expanduser("~"))
 
     def run(self) -> None:
         folders = [""]
         while folders:
             prefix = folders.pop()
             folders += self._folder(prefix)
+            if len(self.nodes) > MOST_PATHS:
+                raise self._too_many()
 
     def _folder(self, prefix: str) -> Iterator[str]:
         try:
@@ -317,9 +330,13 @@ class _Scan:
         if prefix and any(entry.name == ENVIRONMENT_MARK for entry in entries):
             del self.nodes[prefix[:-1]]
             return
+        at_home = f"{self.root}/{prefix}".rstrip("/") == self._home
         for entry in entries:
             path = prefix + entry.name
             if entry.name in NEVER_DATA:
+                continue
+            if at_home and entry.name.startswith("."):
+                self.left_out.append(path)
                 continue
             if self.rules and self.rules.leaves_out(path, folder=entry.is_dir(follow_symlinks=False)):
                 continue
@@ -362,6 +379,15 @@ class _Scan:
             status = os.stat(real)
             return Node("file", stat.S_IMODE(status.st_mode), status.st_size, "", "", real, identity_of(status))
         return Node("link", 0o777, target=leads_to)
+
+    def _too_many(self) -> StateError:
+        counts = Counter(path.partition("/")[0] for path in self.nodes)
+        most = ", ".join(f"{name} ({count:,} so far)" for name, count in counts.most_common(3))
+        return StateError(
+            f"the project folder {self.root} holds more than {MOST_PATHS:,} files, and steps work in copies of it. "
+            f"Put the notebook into a folder of its own, or name what it does not need in {IGNORE_FILE}; "
+            f"most files are in {most}."
+        )
 
     def _warn(self, path: str, message: str) -> None:
         self.diagnostics.append(Diagnostic("warning", "workspace", Place(path), message))

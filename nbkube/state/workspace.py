@@ -31,7 +31,8 @@ __all__ = ["Workspace", "access_times_work", "prepare", "remove_tree"]
 
 def prepare(view: FileView, target: Path, store: ObjectStore) -> Workspace:
     """Copy a view to a folder that must not exist or be empty; `observe` on the result takes it back."""
-    with explained(target):
+    need = sum(node.size for node in view.nodes.values())
+    with explained(target, need):
         identities = _start(view, target)
         diagnostics = list(view.diagnostics)
         times_work = access_times_work(target)
@@ -180,16 +181,21 @@ class Workspace:
         for path in paths:
             relative = self.relative(path)
             resolved = None if relative is None else self.view.resolve(relative)
-            if resolved is not None:
+            if resolved is not None and not self._is_left_out(resolved):
                 if NEVER_DATA.isdisjoint(resolved.split("/")):
                     inside.add(resolved)
             else:
                 outside.add(self._beyond(relative, path))
         return inside, outside
 
+    def _is_left_out(self, path: str) -> bool:
+        return any(path == one or path.startswith(one + "/") for one in self.view.left_out)
+
     def _beyond(self, relative: str | None, path: str) -> str:
-        """Return the absolute path meant by a path outside, or by one inside that leads out through a link."""
-        return os.path.realpath(path if relative is None else self.target / relative)
+        """Return the absolute path meant by a path outside, or by one inside that leads out."""
+        if relative is None or self._is_left_out(relative):
+            return os.path.realpath(path)
+        return os.path.realpath(self.target / relative)
 
     def _outside(self, opened: set[str], missed: set[str]) -> dict[str, str]:
         outside = {}

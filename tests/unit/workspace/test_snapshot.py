@@ -38,6 +38,28 @@ def test_an_ignore_file_leaves_out_more(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_settings_in_the_home_folder_stay_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, "nb.ipynb", "data/.kept", ".cache/big", ".ssh/id", ".bashrc")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    view = snapshot(tmp_path)
+    assert sorted(view.nodes) == ["data", "data/.kept", "nb.ipynb"]
+    assert sorted(view.left_out) == [".bashrc", ".cache", ".ssh"]
+    os.utime(tmp_path / ".cache" / "big", (1, 1))
+    work = prepare(
+        view.freeze(tmp_path / ".nbkube" / "base"), tmp_path / ".nbkube" / "work", LocalStore(tmp_path / "s")
+    )
+    reads, _ = work.observe(opened=[str(tmp_path / ".cache" / "big")], missed=[str(tmp_path / "ckpt")])
+    assert list(reads.outside) == [str(tmp_path / ".cache" / "big")]
+    assert reads.missed == ("ckpt",)
+
+
+def test_a_folder_of_everything_is_refused_with_a_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbkube.state.snapshot.MOST_PATHS", 10)
+    fill(tmp_path, *(f"photos/{number}" for number in range(20)), "nb.ipynb")
+    with pytest.raises(StateError, match=r"more than 10 files.*\.nbkubeignore; most files are in photos"):
+        snapshot(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("pattern", "hits", "spares"),
     [

@@ -93,6 +93,7 @@ class Dumper(pickle.Pickler):
         self._kept: list[Any] = []
         self._scopes: dict[int, Scope] = {}
         self._class_states: dict[int, Any] = {}
+        self.values: list[object] = []
 
     def _take(self, buffer: pickle.PickleBuffer) -> bool:
         try:
@@ -127,6 +128,12 @@ class Dumper(pickle.Pickler):
         """Keep a temporary object alive until the dump is over, so that its id is not used again."""
         self._kept.append(value)
         return value
+
+    def around(self) -> list[object]:
+        """Return the values being written and those loaded so far, bound to a name or not."""
+        loader = getattr(self.namespace, "loader", None)
+        loaded = list(loader.streams.values()) if loader is not None else []
+        return [*self.values, *(one for stream in loaded for one in stream.values.values())]
 
     def scope(self, items: dict[str, Any]) -> Scope:
         """Return the one stand-in for a dict that serves as globals."""
@@ -269,6 +276,7 @@ def dump(
     """
     file = io.BytesIO()
     dumper = Dumper(file, definitions, namespace, exact=exact)
+    dumper.values = list(values.values())
     seeds = [one for _, one in refs]
     keys = shell_order([key for key in values if key in definitions], definitions)
     order = [*keys, *(key for key in values if key not in definitions)]

@@ -207,22 +207,18 @@ def fill_cached(cached: Any, state: tuple[dict[str, Any], list[tuple[tuple[Any, 
 
 
 def cached_calls(cached: Any) -> list[tuple[tuple[Any, ...], dict[str, Any], Any]]:
-    """Return the calls whose results a cached function holds."""
+    """Return the calls whose results a cached function holds, least recently used first where the cache is bounded."""
     size = cached.cache_info().currsize
     if not size:
         return []
-    inner = [one for one in gc.get_referents(cached) if type(one) is dict and one is not vars(cached)]
-    cache = next((one for one in inner if len(one) == size), None)
-    if cache is None:
-        return []
-    calls = []
-    for key, entry in cache.items():
-        result = entry
-        if type(entry).__name__ == "_lru_list_elem":
-            parts = gc.get_referents(entry)
-            result = next((one for one in parts if one is not key and one is not type(entry)), None)
-        calls.append((*_arguments(key), result))
-    return calls
+    held = gc.get_referents(cached)
+    cache = next((one for one in held if type(one) is dict and one is not vars(cached) and len(one) == size), {})
+    entries = list(cache.items())
+    if entries and type(entries[0][1]).__name__ == "_lru_list_elem":
+        # A bounded cache lists key, result and link type of each entry, oldest first.
+        links = [index for index, one in enumerate(held) if one is type(entries[0][1])]
+        entries = [(held[index - 2], held[index - 1]) for index in links[:size]]
+    return [(*_arguments(key), result) for key, result in entries]
 
 
 def _arguments(key: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

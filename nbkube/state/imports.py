@@ -13,7 +13,9 @@ def import_name(value: object) -> str | None:
     """Return `module` or `module:name` for modules and for functions and classes found in a module; else None."""
     if isinstance(value, types.ModuleType):
         name = value.__name__
-        return name if name != "__main__" and sys.modules.get(name) is value else None
+        # Libraries also bind stand-ins that load a module on first use; they are told by their class.
+        known = sys.modules.get(name) is value or (type(value) is not types.ModuleType and name in sys.modules)
+        return name if name != "__main__" and known else None
     if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)) and importable(value):
         return f"{value.__module__}:{qualified_name(value)}"
     return None

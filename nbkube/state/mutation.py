@@ -55,7 +55,10 @@ def take_baseline(stream: LoadedStream, definitions: Definitions, namespace: dic
     """Return the state of freshly loaded objects; None where the stored bytes themselves can serve."""
     if stream.head.plain or stream.head.pickle.size > LIMIT:
         return None
-    return _baseline(stream, _redump(stream, definitions, namespace))
+    try:
+        return _baseline(stream, _redump(stream, definitions, namespace))
+    except Exception:  # noqa: BLE001 - user code may raise anything; such objects count as changed
+        return Baseline(b"", ())
 
 
 def is_changed(stream: LoadedStream, definitions: Definitions, namespace: dict[str, Any]) -> bool:

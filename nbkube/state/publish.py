@@ -18,6 +18,7 @@ from nbkube.state.load import LoadedStream
 from nbkube.state.model import OutputRef
 from nbkube.state.mutation import is_changed
 from nbkube.state.namespace import HoleError, Namespace, is_internal
+from nbkube.state.reducers.models import shared_models
 from nbkube.state.sharing import foreign_objects, group, has_identity
 from nbkube.state.summary import summary_of, type_of
 from nbkube.state.trial import trial_load
@@ -91,6 +92,7 @@ class _Publication:
         self.follow_definitions()
         while self.break_cycles():
             self.follow_definitions()
+        self.refuse_shared_models()
         self.store()
         for name in self.space.deleted:
             if not dict.__contains__(self.space, name) and self.is_bound(name):
@@ -269,6 +271,12 @@ class _Publication:
                 elif key in self.space.loaded:
                     streams.append(self.space.loader.stream_of(self.space.bindings[key]).address)
         return found
+
+    def refuse_shared_models(self) -> None:
+        """Take back Keras models that share parts with each other: each would be loaded with parts of its own."""
+        noted = [(item.name, item.dumped.dumper.met) for item in self.items.values() if item.dumped is not None]
+        for name, reason in shared_models([(name, met) for name, met in noted if met]).items():
+            self.items[name].reason = self.items[name].reason or reason
 
     # -- blobs
 

@@ -121,7 +121,7 @@ def make_small(
     import numpy as np
 
     made = np.ndarray(shape, dtype, buffer=data).copy() if data else np.empty(shape, dtype)
-    return _finish(made, kind, order, writeable, owned=True)
+    return _finish(made, kind, order, writeable, None)
 
 
 def make_large(
@@ -130,20 +130,20 @@ def make_large(
     """Make an array over mapped memory."""
     import numpy as np
 
-    return _finish(np.ndarray(shape, dtype, buffer=data), kind, order, writeable, owned=False)
+    return _finish(np.ndarray(shape, dtype, buffer=data), kind, order, writeable, data)
 
 
-def _finish(made: Array, kind: type, order: tuple[int, ...] | None, writeable: bool, *, owned: bool) -> Array:
+def _finish(made: Array, kind: type, order: tuple[int, ...] | None, writeable: bool, data: Any) -> Array:
     import numpy as np
 
     if order is not None:
         back = tuple(order.index(axis) for axis in range(len(order)))
         turned = made.transpose(back)
-        if owned:
+        if data is None:
             made = np.empty_like(turned, order="K")
             made[...] = turned
         else:
-            made = np.ndarray(turned.shape, made.dtype, buffer=made.base, strides=turned.strides)
+            made = np.ndarray(turned.shape, made.dtype, buffer=data, strides=turned.strides)
     if kind is not np.ndarray:
         made = made.view(kind)
     if not writeable:

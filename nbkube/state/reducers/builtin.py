@@ -93,7 +93,7 @@ def reduce_module(dumper: Any, value: Any) -> Any:
     if value.__name__ == "__main__":
         return main_module, ()
     known: Any = sys.modules.get(value.__name__)
-    if known is value:
+    if known is value or (known is not None and type(value) is not types.ModuleType):
         return importlib.import_module, (value.__name__,)
     state = {key: one for key, one in vars(value).items() if key != "__builtins__"}
     return types.ModuleType, (value.__name__,), state

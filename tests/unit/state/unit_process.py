@@ -40,7 +40,7 @@ class Answer(msgspec.Struct):
 def run_cell(source: str, number: int, namespace: dict[str, Any], filename: str) -> None:
     name = f"{filename}<cell {number} {abs(hash(source))}>"
     linecache.cache[name] = (len(source), None, source.splitlines(True), name)
-    exec(compile(source, name, "exec"), namespace)
+    exec(compile(source, name, "exec", dont_inherit=True), namespace)
 
 
 def run_shell_cell(shell: Any, source: str) -> None:
@@ -66,7 +66,7 @@ def main() -> None:
             start = Start.now(order.root)
             restore_process(namespace, start)
             if order.replay:
-                exec(compile(order.replay, "<replay>", "exec"), namespace)
+                exec(compile(order.replay, "<replay>", "exec", dont_inherit=True), namespace)
             namespace.settle()
             restore_random(namespace, start, seeded=order.seeded)
             for number, source in enumerate(order.cells):

@@ -118,7 +118,7 @@ class Definitions(Library):
         for name in ("__init__", "__new__"):
             method = self.method(of, name)
             if method is not None:
-                token = f"\0new:{id(of)}"
+                token = "\0new"
                 links = len(self.frame.links)
                 roots = self.apply_linked(method, token, values, named, line)
                 del self.frame.links[links:]
@@ -196,7 +196,7 @@ class Definitions(Library):
     ) -> dict[str, frozenset[str]]:
         """Tokens of the parameters -> roots of what is given for them."""
         arguments = function.node.args
-        prefix = f"\0{id(function)}:"
+        prefix = f"\0{function.serial}:"
         names = [one.arg for one in (*arguments.posonlyargs, *arguments.args)]
         mapping: dict[str, frozenset[str]] = {}
         for name, value in zip(names, values, strict=False):
@@ -295,7 +295,7 @@ class Definitions(Library):
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         every.extend(one for one in (arguments.vararg, arguments.kwarg) if one is not None)
         for one in every:
-            scope.values[one.arg] = Value(frozenset((f"\0{id(function)}:{one.arg}",)))
+            scope.values[one.arg] = Value(frozenset((f"\0{function.serial}:{one.arg}",)))
         if every and function.owner is not None and function.kind != "static":
             first = scope.values[every[0].arg]
             scope.receiver = first.roots if first is not None else frozenset()

@@ -42,7 +42,7 @@ def _analyze(units: Sequence[Unit], file: str) -> Flow:
         optional: list[str] = []
         for name, read in facts.reads.items():
             found = definers.producers(name)
-            if not found.imported or found.units:
+            if not found.imported or found.units or name in facts.changed:
                 (reads if read.definite else optional).append(name)
             for producer in found.units:
                 edges.append(Dependency(producer, at, name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import itertools
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -75,6 +76,7 @@ class Function:
     active: bool = False
     prepared: bool = False
     generator: bool = False
+    serial: int = field(default_factory=itertools.count().__next__)
 
 
 @dataclass(eq=False, slots=True)

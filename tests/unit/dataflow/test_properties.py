@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import io
+import re
+import textwrap
 import tokenize
 from pathlib import Path
+from random import Random
 
 import hypothesis.strategies as st
 import pytest
@@ -17,90 +20,61 @@ from nbkube.dataflow.escapes import transform
 from tests.unit.dataflow.notebooks import cell
 from tests.unit.dataflow.test_cells import ROWS
 
-NAMES = st.sampled_from(["a", "b", "df", "f", "list", "_", "np", "self", "x1"])
-ATOMS = st.one_of(
-    NAMES,
-    st.sampled_from(["1", "-1", "'s'", "None", "f'{a}'", "...", "(yield)", "lambda x, *y, z=a: b", "[]", "{**a}"]),
-)
+NAMES = ("a", "b", "df", "f", "list", "_", "np", "self", "x1")
+ATOMS = ("1", "-1", "'s'", "None", "f'{N}'", "...", "(yield)", "lambda x, *y, z=N: b", "[]", "{**N}", "N", "N", "N")
+COMPOUND = (
+    "(E + E)", "(E and not E)", "N.append(E)", "N(E, *E, k=E)", "[E for N in E if E]", "{E: E for N in E}", "(N := E)",
+    "(E if E else E)", "N[E:E]", "(E, *E)", "(lambda N: E)", "(await N)", "N.x", "N.fit(E).y",
+)  # fmt: skip
+SIMPLE = (
+    "E", "N = E", "N, (N, *N) = E", "N.x[E] = E", "N += E", "N: E = E", "del N, N[0]", "import N.x, N as N",
+    "from N import N as N, x", "from N import *", "global N", "nonlocal N", "return E", "raise E from E",
+    "assert E, E", "break", "continue", "pass", "return",
+)  # fmt: skip
+BLOCKS = (
+    "if E:\n@\nelse:\n@", "for N in E:\n@\nelse:\n@", "while E:\n@", "while True:\n@",
+    "try:\n@\nexcept N as N:\n@\nelse:\n@\nfinally:\n@", "try:\n@\nexcept* N:\n@", "with E as N, E:\n@",
+    "@N\ndef N(N, b=E):\n@", "async def N(*args, **kw):\n@", "class N(N):\n@", "def N(x):\n@\nN(E)",
+    "match E:\n  case [N, *_]:\n@\n  case {'k': N, **r}:\n@",
+)  # fmt: skip
 
 
-def _compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    return st.one_of(
-        st.builds("({} + {})".format, inner, inner),
-        st.builds("({} and not {})".format, inner, inner),
-        st.builds("{}.append({})".format, NAMES, inner),
-        st.builds("{}({}, *{}, k={})".format, NAMES, inner, inner, inner),
-        st.builds("[{} for {} in {} if {}]".format, inner, NAMES, inner, inner),
-        st.builds("{{{}: {} for {} in {}}}".format, inner, inner, NAMES, inner),
-        st.builds("({} := {})".format, NAMES, inner),
-        st.builds("({} if {} else {})".format, inner, inner, inner),
-        st.builds("{}[{}:{}]".format, NAMES, inner, inner),
-        st.builds("({}, *{})".format, inner, inner),
-        st.builds("(lambda {}: {})".format, NAMES, inner),
-        st.builds("(await {})".format, inner),
+def expression(random: Random, depth: int) -> str:
+    """An expression of the templates above."""
+    template = random.choice(COMPOUND if depth and random.random() < 0.6 else ATOMS)
+    return fill(template, random, depth - 1)
+
+
+def fill(template: str, random: Random, depth: int) -> str:
+    """A template with its N (names) and E (expressions) filled in."""
+    words = re.split(r"\b([NE])\b", template)
+    return "".join(
+        random.choice(NAMES) if word == "N" else expression(random, max(depth, 0)) if word == "E" else word for word in words
     )
 
 
-EXPRESSIONS = st.recursive(ATOMS, _compound, max_leaves=6)
-SIMPLE = st.one_of(
-    EXPRESSIONS,
-    st.builds("{} = {}".format, NAMES, EXPRESSIONS),
-    st.builds("{}, ({}, *{}) = {}".format, NAMES, NAMES, NAMES, EXPRESSIONS),
-    st.builds("{}.x[{}] = {}".format, NAMES, EXPRESSIONS, EXPRESSIONS),
-    st.builds("{} += {}".format, NAMES, EXPRESSIONS),
-    st.builds("{}: {} = {}".format, NAMES, EXPRESSIONS, EXPRESSIONS),
-    st.builds("del {}, {}[0]".format, NAMES, NAMES),
-    st.builds("import {}.x, {} as {}".format, NAMES, NAMES, NAMES),
-    st.builds("from {} import {} as {}, x".format, NAMES, NAMES, NAMES),
-    st.builds("from {} import *".format, NAMES),
-    st.builds("global {}".format, NAMES),
-    st.builds("nonlocal {}".format, NAMES),
-    st.builds("return {}".format, EXPRESSIONS),
-    st.builds("raise {} from {}".format, EXPRESSIONS, EXPRESSIONS),
-    st.builds("assert {}, {}".format, EXPRESSIONS, EXPRESSIONS),
-    st.sampled_from(["break", "continue", "pass", "return"]),
-)
+def block(random: Random, depth: int) -> str:
+    """Some statements, some of them with blocks inside."""
+    statements = []
+    for _ in range(random.randint(1, 3)):
+        if depth == 0 or random.random() < 0.6:
+            statements.append(fill(random.choice(SIMPLE), random, 2))
+            continue
+        lines = fill(random.choice(BLOCKS), random, 2).split("\n")
+        statements.extend(textwrap.indent(block(random, depth - 1), "    ") if line == "@" else line for line in lines)
+    return "\n".join(statements)
 
 
-def _indented(lines: list[str]) -> str:
-    return "\n".join("    " + line for one in lines for line in one.split("\n"))
+PROGRAMS = st.integers(0, 2**32).map(lambda seed: block(Random(seed), 3))
 
 
-def _block(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    body = st.lists(inner, min_size=1, max_size=3).map(_indented)
-    return st.one_of(
-        st.builds("if {}:\n{}\nelse:\n{}".format, EXPRESSIONS, body, body),
-        st.builds("for {} in {}:\n{}\nelse:\n{}".format, NAMES, EXPRESSIONS, body, body),
-        st.builds("while {}:\n{}".format, EXPRESSIONS, body),
-        st.builds("while True:\n{}".format, body),
-        st.builds(
-            "try:\n{}\nexcept {} as {}:\n{}\nelse:\n{}\nfinally:\n{}".format, body, NAMES, NAMES, body, body, body
-        ),
-        st.builds("try:\n{}\nexcept* {}:\n{}".format, body, NAMES, body),
-        st.builds("with {} as {}, {}:\n{}".format, EXPRESSIONS, NAMES, EXPRESSIONS, body),
-        st.builds("@{}\ndef {}({}, b={}):\n{}".format, NAMES, NAMES, NAMES, EXPRESSIONS, body),
-        st.builds("async def {}(*args, **kw):\n{}".format, NAMES, body),
-        st.builds("class {}({}):\n{}".format, NAMES, NAMES, body),
-        st.builds(
-            "match {}:\n  case [{}, *_]:\n{}\n  case {{'k': {}, **r}}:\n{}".format,
-            EXPRESSIONS,
-            NAMES,
-            body,
-            NAMES,
-            body,
-        ),
-    )
-
-
-PROGRAMS = st.lists(st.recursive(SIMPLE, _block, max_leaves=8), min_size=1, max_size=5).map("\n".join)
-
-
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.lists(PROGRAMS, min_size=1, max_size=4))
 def test_analysis_never_raises(texts: list[str]) -> None:
     units = [Unit(f"u{at}", (cell(text, at),)) for at, text in enumerate(texts, 1)]
     found = analyze(units, file="nb.ipynb")
     assert len(found.units) == len(found.after) == len(texts)
+    assert found == analyze(units, file="nb.ipynb")
     for at, (unit, after) in enumerate(zip(found.units, found.after, strict=True)):
         assert not set(unit.reads) & set(unit.optional_reads)
         assert set(unit.mutates) <= set(unit.reads) | set(unit.optional_reads)
@@ -109,7 +83,7 @@ def test_analysis_never_raises(texts: list[str]) -> None:
         assert {edge.producer for edge in found.edges if edge.consumer == at} <= set(after)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.text(alphabet="ab%!?=()[]{}'\"#\\ \n\t:,.$@1", max_size=60))
 def test_no_text_breaks_the_analysis(text: str) -> None:
     found = analyze([Unit("u", (cell(text),))], file="nb.ipynb")
@@ -118,7 +92,7 @@ def test_no_text_breaks_the_analysis(text: str) -> None:
     normalise(cell(text))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(
         st.sampled_from(
@@ -132,7 +106,7 @@ def test_lines_are_kept(lines: list[str]) -> None:
     assert len(changed.split("\n")) == len(source.split("\n"))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(PROGRAMS)
 def test_comments_and_blank_lines_do_not_count(text: str) -> None:
     assume(parse_cell(cell(text)).tree is not None)

@@ -48,9 +48,12 @@ def expression(random: Random, depth: int) -> str:
 def fill(template: str, random: Random, depth: int) -> str:
     """A template with its N (names) and E (expressions) filled in."""
     words = re.split(r"\b([NE])\b", template)
-    return "".join(
-        random.choice(NAMES) if word == "N" else expression(random, max(depth, 0)) if word == "E" else word for word in words
-    )
+    for at, word in enumerate(words):
+        if word == "N":
+            words[at] = random.choice(NAMES)
+        elif word == "E":
+            words[at] = expression(random, max(depth, 0))
+    return "".join(words)
 
 
 def block(random: Random, depth: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -228,6 +227,8 @@ def _replace_file(path: str, data: bytes, digest: str) -> None:
 @contextlib.contextmanager
 def _temporary(target: str) -> Iterator[tuple[int, str]]:
     """Yield a new file beside `target` with its mode and owner; it is removed unless it was renamed."""
+    import tempfile  # slow to import, and seldom needed
+
     status = os.stat(target)
     folder, name = os.path.split(target)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)

@@ -13,6 +13,7 @@ from nbkube.notebook.model import Cell, Notebook
 from nbkube.notebook.names import BadNameError, step_name
 from nbkube.notebook.tags import CellTag, read_tags
 from nbkube.pipeline.model import StepKind
+from nbkube.pipeline.option_values import shown
 from nbkube.pipeline.options import Setting, kale_setting, parse_magic, settings_of
 
 _UNIT_OF: dict[str, StepKind] = {
@@ -116,7 +117,7 @@ class Placement:
         try:
             name = step_name(written)
         except BadNameError as error:
-            self._fault("bad-name", f"the line %%step {written[:80]}: {error}", error.hint)
+            self._fault("bad-name", f"the line %%step {shown(written)}: {error}", error.hint)
             return []
         self._note_spelling(name, written)
         return [_Claim(_kind_of_step(name), name, "step", f"the line %%step {written}")]

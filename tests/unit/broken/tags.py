@@ -66,6 +66,7 @@ ROWS: list[Broken] = [
     cells("magic-open-quote", [code("%%step a --env 'A=1\n")], "bad-magic", "close the quote"),
     cells("magic-bare-word", [code("%%step a cpu=2\n")], "bad-magic", "options start with --"),
     cells("magic-without-value", [code("%%step a --cpu\n")], "bad-option", "has no value"),
+    cells("magic-control-characters", [code("%%step a\0\x1b[31m\n1")], "bad-name", "write a-31m"),
     cells("magic-late", [code("# first\n%%step a\n1", "step:a")], "late-magic", "first line of its cell"),
     cells("magic-misspelt", [code("%%stpe a\n1")], "unknown-magic", "did you mean %%step?"),
     cells("tags-text", _tags("step:a"), "bad-tag", '"tags": ["step:a"]'),

@@ -7,6 +7,7 @@ import pytest
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
 import nbkube
+from tests.unit.documents import code, document, written
 
 
 @pytest.fixture
@@ -95,3 +96,42 @@ def test_loading_twice_and_unloading(shell: InteractiveShell) -> None:
 def test_the_extension_is_found_on_the_package() -> None:
     assert callable(nbkube.load_ipython_extension)
     assert callable(nbkube.unload_ipython_extension)
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Path:
+    return written(tmp_path, document(code("n = 1  # size", "parameters"), code("print(n)", "step:a")))
+
+
+def test_commands_run_on_this_notebook(
+    shell: InteractiveShell, notebook: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JPY_SESSION_NAME", str(notebook))
+    shell.user_ns["size"] = 7
+    assert _run(shell, "%nbkube check -p n={size}").success
+    assert "ready to run" in capsys.readouterr().out
+
+
+def test_commands_run_on_a_notebook_that_is_named(
+    shell: InteractiveShell, notebook: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(shell, f"%nbkube show {notebook} --json").success
+    assert '"name":"notebook"' in capsys.readouterr().out.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("check", "this notebook's file is not known"),
+        ("check none.ipynb", "ended with exit code 2"),
+        ("check 'a", "close the quote"),
+    ],
+)
+def test_commands_that_fail_say_why(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, line: str, says: str
+) -> None:
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    assert not _run(shell, f"%nbkube {line}").success
+    shown = capsys.readouterr()
+    assert says in shown.out + shown.err
+    assert "Traceback" not in shown.out + shown.err

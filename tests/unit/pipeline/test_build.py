@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nbkube.errors import NotebookError
 from nbkube.pipeline import Pipeline, build_pipeline, check, describe, from_json, to_json
@@ -219,6 +221,36 @@ def test_building_leaves_the_notebook_as_it_is() -> None:
     before = msgspec.json.encode(notebook)
     build_pipeline(notebook, {"rate": "3"}, {"load": {"cpu": 4}})
     assert msgspec.json.encode(notebook) == before
+
+
+_SOURCES = st.sampled_from(
+    ["a = 1", "b = a", "print(a, b)", "del a", "def f():\n    return a", "f()", "a += 1", "from x import *", "(", "",
+     "%%step one --cpu 2\na = 2", "%%step two\n%%time\nb = 3", "!ls {a}", "exec('b = 2')", "# words"]
+)  # fmt: skip
+_TAGS = st.sampled_from(
+    ["step:one", "step:two", "block:three", "prev:one", "prev:two", "imports", "functions", "parameters", "checks",
+     "pipeline-metrics", "skip", "toc", "limit:cpu:1", "step:Bad", "stpe:one", "block:", "step:setup", "step:metrics"]
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(_SOURCES, st.lists(_TAGS, max_size=2, unique=True)), max_size=8))
+def test_every_cell_has_one_place_and_order_runs_forward(rows: list[tuple[str, list[str]]]) -> None:
+    built = pipeline(*[code(source, *tags) for source, tags in rows])
+    names = [step.name for step in built.steps]
+    assert len(set(names)) == len(names)
+    placed = [cell.number for step in built.steps for cell in step.unit.cells]
+    assert placed == sorted(set(placed))
+    kept = {number for number, (_, tags) in enumerate(rows, 1) if "skip" not in tags}
+    left_out = kept - set(placed)
+    # Only cells without tags and code may be left out, and only before the first that has some.
+    assert all(rows[number - 1][0] in ("", "# words") and number < min(placed, default=99) for number in left_out)
+    for at, step in enumerate(built.steps):
+        assert set(step.after) <= set(names[:at])
+        assert set(step.prev) <= set(step.after)
+        assert set(step.inputs.values()) <= set(names[:at])
+    assert [one.name for one in built.flow.units] == names
+    assert from_json(to_json(built)) == built
+    assert {row["name"] for row in describe(built)["steps"]} == {step.step for step in built.steps}
 
 
 def test_reading_and_building_34_cells_takes_at_most_30_milliseconds() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -263,6 +264,18 @@ def test_the_schema_is_closed_and_holds_every_option() -> None:
     assert schema["additionalProperties"] is False
     assert set(schema["properties"]) == set(OPTIONS)
     assert json.loads(json.dumps(schema)) == schema
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, value, *_ in _ROWS if value != "no"])
+def test_the_schema_takes_what_the_parsers_take(name: str, value: Any) -> None:
+    jsonschema.validate({name: value}, option_schema())
+
+
+@pytest.mark.parametrize("faulty", [{"foo": 1}, {"cpu": []}, {"cpu": "2x"}, {"retries": -1}, {"chief": 1}, {"gpu": 99}])
+def test_the_schema_refuses_what_the_parsers_refuse(faulty: dict[str, Any]) -> None:
+    assert check_options(faulty)[1]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(faulty, option_schema())
 
 
 def test_check_options_is_the_same_schema_for_forms() -> None:

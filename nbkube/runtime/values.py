@@ -20,12 +20,13 @@ class Values:
         self._start = Start.now(root)
         self._program: StepProgram | None = None
         self._published = Published({})
-        restore_process(self.namespace, self._start)
+        restore_process(self.namespace, self._start, replayed=False)
 
     def begin(self, program: StepProgram) -> None:
         """Note the state before the cells of a unit run (set-up statements have been replayed)."""
         if self._program is None:
             self.namespace.settle()
+            restore_process(self.namespace, self._start, replayed=True)
             restore_random(self.namespace, self._start, seeded=program.seeded)
         self._program = program
 

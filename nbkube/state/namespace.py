@@ -244,7 +244,7 @@ class Namespace(dict[str, Any]):
 
     def own_items(self) -> list[tuple[str, Any]]:
         """Return the names this process holds, without loading or recording anything."""
-        return [(name, value) for name, value in dict.items(self) if self.hoisted.get(name) is not value]
+        return [(name, value) for name, value in dict.items(self) if self.hoisted.get(name, self) is not value]
 
 
 class MainModule:

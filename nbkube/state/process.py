@@ -36,8 +36,13 @@ class Start(msgspec.Struct):
         )
 
 
-def restore_process(namespace: Namespace, start: Start) -> None:
-    """Bring the process to the state that earlier units left; what it was given counts as read."""
+def restore_process(namespace: Namespace, start: Start, *, replayed: bool) -> None:
+    """Bring the process to the state that earlier units left; what it was given counts as read.
+
+    To be called before replay, so that imports find what they need, and once more when statements that were
+    `replayed` may have changed the environment and the search path again. The working directory comes only then:
+    the statements run in the folders in which they ran first.
+    """
     environ = _load(namespace, ENVIRON)
     for name, value in (environ or {}).items():
         if value is None:
@@ -48,10 +53,10 @@ def restore_process(namespace: Namespace, start: Start) -> None:
     if path is not None:
         first = [_outward(one, start.root) for one in path[0]]
         last = [_outward(one, start.root) for one in path[1]]
-        gone = {_outward(one, start.root) for one in path[2]}
+        gone = {_outward(one, start.root) for one in path[2]} | {*first, *last}
         sys.path[:] = [*first, *(one for one in sys.path if one not in gone), *last]
     cwd = _load(namespace, CWD)
-    if cwd is not None:
+    if cwd is not None and replayed:
         os.chdir(_outward(cwd, start.root))
 
 
@@ -92,7 +97,8 @@ def capture_process(namespace: Namespace, start: Start, *, seeded: bool = False)
         if os.environ.get(name) != start.environ.get(name)
     }
     before = _value(namespace, ENVIRON) or {}
-    changed = {**before, **environ}
+    # What earlier units had set and this one has set back or removed is no longer a difference from the start.
+    changed = {name: value for name, value in before.items() if name in start.library} | environ
     if changed != before:
         found[ENVIRON] = changed
     if os.getcwd() != (_outward(_value(namespace, CWD) or start.cwd, start.root)):

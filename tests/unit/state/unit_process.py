@@ -64,7 +64,7 @@ def main() -> None:
     with contextlib.redirect_stdout(out):
         try:
             start = Start.now(order.root)
-            restore_process(namespace, start)
+            restore_process(namespace, start, replayed=True)
             if order.replay:
                 exec(compile(order.replay, "<replay>", "exec", dont_inherit=True), namespace)
             namespace.settle()

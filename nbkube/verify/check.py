@@ -141,30 +141,33 @@ class _Comparison:
                     "Fix: what decides that, such as random draws without a seed, must be settled first."
                 )
             self._tell("comparing variables")
-            varying = Varying(self._ask(session, first.exported.bindings, self._store.url).findings)
+            answers = {run: self._ask(session, one.bindings, one.store) for run, one in results.items()}
+            # Only now are the objects touched by storing them: the pipeline has been compared with them as they were.
+            own = msgspec.convert(session.ask("export", self._names()), Exported)
+            varying = Varying(
+                self._ask(session, first.exported.bindings).findings, lost=self._ask(session, own.bindings).findings
+            )
             self._varying |= set(varying.names)
-            for run, result in results.items():
-                answer = self._ask(session, result.bindings, result.store or self._store.url)
+            for run, answer in answers.items():
                 self._unstored |= set(answer.unstored)
                 self._differences[run] += [
                     VerifyDifference("variable", one.name, one.path, one.left, one.right, run)
                     for one in answer.findings
                     if not varying.excuses(one)
                 ]
-            own = msgspec.convert(session.ask("export", self._names()), Exported).metrics
             session.close()
             self._tell("comparing files")
             for run, result in results.items():
-                self._compare_metrics(run, own, first.exported.metrics, result.metrics)
+                self._compare_metrics(run, own.metrics, first.exported.metrics, result.metrics)
                 self._compare_files(run, session.files(), first.files, result.files)
             return session.seconds
 
     def _names(self) -> dict[str, Any]:
         return {"store": self._store.url, "metrics": list(self._subject.metrics)}
 
-    def _ask(self, session: Session, bindings: Mapping[str, OutputRef], store: str) -> Answer:
+    def _ask(self, session: Session, bindings: Mapping[str, OutputRef], store: str = "") -> Answer:
         request = {
-            "store": store,
+            "store": store or self._store.url,
             "bindings": dict(bindings),
             "replayed": list(self._subject.replayed),
             "tolerance": dict(self._subject.tolerance),

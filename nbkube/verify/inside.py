@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from nbkube.runtime.worker import plain
 from nbkube.state.model import OutputRef
 from nbkube.state.namespace import is_internal
 from nbkube.storage import open_store
-from nbkube.verify.varying import Finding
+from nbkube.verify.varying import VALUE, Finding
 
 _environment: dict[str, str | None] = {}
 
@@ -88,14 +87,34 @@ def _compare(request: Mapping[str, Any], root: str) -> dict[str, Any]:
 def _lockstep(
     left: Mapping[str, Any], bindings: Mapping[str, OutputRef], names: list[str], request: Mapping[str, Any], root: str
 ) -> list[Finding]:
-    """Load what the pipeline has stored and walk through both sides at once."""
+    """Load what was stored and walk through both sides at once."""
+    from nbkube.state.compare import compare
     from nbkube.state.namespace import load_values
-
-    compare = importlib.import_module("nbkube.state.compare").compare
 
     right = load_values(bindings, open_store(request["store"]), names, root=root)
     found = compare({name: left[name] for name in names}, right)
-    return [Finding(one.name, one.path, one.kind, one.left, one.right) for one in found]
+    near = _within(request["tolerance"], left, right, {one.name for one in found})
+    return [
+        Finding(one.name, one.path, one.kind, one.left, one.right)
+        for one in found
+        if one.kind != VALUE or one.name not in near
+    ]
+
+
+def _within(
+    tolerance: Mapping[str, float], left: Mapping[str, Any], right: Mapping[str, Any], names: set[str]
+) -> set[str]:
+    """Return the names whose values differ no more than the notebook allows."""
+    from nbkube.state.compare import compare
+
+    near = set()
+    for name in names:
+        allowed = tolerance.get(name, tolerance.get("*"))
+        if allowed is not None:
+            rest = compare({name: left[name]}, {name: right[name]}, tolerance=allowed)
+            if not any(one.kind == VALUE for one in rest):
+                near.add(name)
+    return near
 
 
 def _type_name(value: object) -> str:

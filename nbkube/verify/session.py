@@ -59,7 +59,9 @@ class Session:
         # The kernel starts at the project's own path; the launcher goes to the copy that is shown there.
         log = self._open.enter_context((self._folder / "kernel.log").open("wb"))
         place = str(self._files.root)
-        self._open.enter_context(self._client.setup_kernel(cwd=place, env=self._environment, stdout=log, stderr=log))
+        self._open.enter_context(
+            self._client.setup_kernel(cleanup_kc=True, cwd=place, env=self._environment, stdout=log, stderr=log)
+        )
         return self
 
     def __exit__(

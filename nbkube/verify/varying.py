@@ -22,13 +22,19 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Varying:
-    """What was found between two runs of the notebook itself."""
+    """What varies by itself: what was found between two runs of the notebook.
 
-    def __init__(self, findings: Sequence[Finding]) -> None:
+    The values of one run reached the other through the store. `lost` is what storing and loading alone changes: it is
+    no reason to excuse the pipeline, whose values have gone the same way.
+    """
+
+    def __init__(self, findings: Sequence[Finding], lost: Sequence[Finding] = ()) -> None:
+        known = {(one.path, one.kind) for one in lost}
+        own = [one for one in findings if (one.path, one.kind) not in known]
         self._kinds: dict[str, set[str]] = {}
-        for one in findings:
+        for one in own:
             self._kinds.setdefault(one.path, set()).add(one.kind)
-        self.names = tuple(sorted({one.name for one in findings}))
+        self.names = tuple(sorted({one.name for one in own}))
 
     def excuses(self, finding: Finding) -> bool:
         """Tell whether a finding is of a kind that the notebook itself shows at this place, or above it."""

@@ -386,7 +386,16 @@ class _Absent:
 
 _ABSENT = _Absent()
 _SKIPPED = frozenset(
-    ("__dict__", "__weakref__", "__module__", "__doc__", "__abstractmethods__", "__firstlineno__", "__classcell__")
+    (
+        "__dict__",
+        "__weakref__",
+        "__module__",
+        "__doc__",
+        "__abstractmethods__",
+        "__firstlineno__",
+        "__classcell__",
+        "__slotnames__",
+    )
 )
 Handler = Callable[[_Walk, str, Any, Any], None]
 

@@ -97,8 +97,9 @@ def capture_process(namespace: Namespace, start: Start, *, seeded: bool = False)
         if os.environ.get(name) != start.environ.get(name)
     }
     before = _value(namespace, ENVIRON) or {}
-    # What earlier units had set and this one has set back or removed is no longer a difference from the start.
-    changed = {name: value for name, value in before.items() if name in start.library} | environ
+    # What earlier units had set and this one has removed stays noted: a replayed statement may set it again.
+    now = {name: value if name in start.library else os.environ.get(name) for name, value in before.items()}
+    changed = {**now, **environ}
     if changed != before:
         found[ENVIRON] = changed
     if os.getcwd() != (_outward(_value(namespace, CWD) or start.cwd, start.root)):
@@ -107,8 +108,7 @@ def capture_process(namespace: Namespace, start: Start, *, seeded: bool = False)
     if path != (_value(namespace, PATH) or ([], [], [])):
         found[PATH] = path
     if seeded:
-        now = random_digests()
-        for name, digest in now.items():
+        for name, digest in random_digests().items():
             if digest == start.random.get(name):
                 continue
             ref = namespace.bindings.get(name)

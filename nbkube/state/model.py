@@ -61,9 +61,9 @@ class FileDiff(msgspec.Struct, frozen=True, omit_defaults=True):
 class FileReads(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a unit saw of the workspace as it was at its start.
 
-    `read`: path -> digest of content. `listed`: folder -> digest of its sorted entry names. `missed`: paths looked
-    up and not there. `outside`: absolute path -> digest, for files beyond the workspace that are no part of an
-    installed distribution or the system.
+    `read`: path -> digest of content (for a folder that was only looked up, a fixed one). `listed`: folder -> digest
+    of its sorted entry names. `missed`: paths looked up and not there. `outside`: absolute path -> digest ("" if it was
+    not there), for files beyond the workspace that are no part of an installed distribution or the system.
     """
 
     read: dict[str, str] = {}

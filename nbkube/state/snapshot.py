@@ -32,6 +32,7 @@ ROOT_MARKS = ("nbkube.toml", "pyproject.toml", ".git")
 MOST_PATHS = 200_000
 _FROZEN_BYTES = 4 << 20
 _MOST_LINKS = 40
+_FOLDER_DIGEST = hashlib.sha256(b"folder\0").hexdigest()
 
 
 class Node(msgspec.Struct, frozen=True, gc=False):
@@ -89,10 +90,12 @@ class FileView:
         return len(self.nodes)
 
     def digest(self, path: str) -> str:
-        """Return the digest of a file's content, or of a link's target; "" for folders and what is not there."""
+        """Return the digest of a file's content or of a link's target, one for all folders; "" if it is not there."""
         node = self.nodes.get(path)
-        if node is None or node.kind == "folder":
+        if node is None:
             return ""
+        if node.kind == "folder":
+            return _FOLDER_DIGEST
         if node.kind == "link":
             return link_digest(node.target)
         if node.digest:

@@ -142,7 +142,8 @@ class Workspace:
         All arguments are absolute paths as the processes saw them (below the project's own path or the workspace).
 
         Args:
-            opened: files opened for reading; beyond the workspace nothing else tells of them.
+            opened: files opened for reading, beyond the workspace nothing else tells of them; also files and folders
+                that were looked up and found.
             listed: folders listed.
             missed: paths looked up and not found.
             written: files whose old content was replaced as a whole before any of it was read.
@@ -152,7 +153,7 @@ class Workspace:
         missed_inside, missed_outside = self._split(missed)
         with explained(self.target):
             seen = compare(self.target, self.view, self._identities, replaced)
-            seen.read |= {path for path in inside - replaced if path in self.view}
+            seen.read |= {path for path in inside - replaced if path in self.view.nodes}
             seen.listed |= self._split(listed)[0]
             seen.missed |= missed_inside
             if not self._times_work:

@@ -168,6 +168,20 @@ def test_looking_at_a_file_is_no_reading(bench: Bench) -> None:
     assert bench.run("os.stat('a/x.csv'); os.access('a/x.csv', os.R_OK); Path('a').is_dir()")[0] == FileReads()
 
 
+def test_a_folder_that_was_looked_up_must_be_there(bench: Bench) -> None:
+    bench.write("out/old.csv")
+    reads, _ = bench.workspace().observe(opened=[f"{bench.project}/out", str(bench.project)])
+    assert list(reads.read) == ["out"]
+    bench.write("out/new.csv")
+    assert matches(reads, bench.view()) is None
+    for path in (bench.project / "out").iterdir():
+        path.unlink()
+    (bench.project / "out").rmdir()
+    assert matches(reads, bench.view()) == "out is no longer there"
+    bench.write("out")
+    assert matches(reads, bench.view()) == "out has changed"
+
+
 def test_following_a_link_is_reading_it(bench: Bench) -> None:
     bench.write("v1/x.csv")
     (bench.project / "current").symlink_to("v1")

@@ -176,7 +176,6 @@ class Attempt:
             **os.environ,
             **self._task.program.env,
             "PYTHONHASHSEED": self._task.hash_seed,
-            "PYTHONDONTWRITEBYTECODE": "1",
         }
         return Connection(
             [self._python, "-m", "nbkube.runtime"],

@@ -47,6 +47,8 @@ def enter(workspace: str, root: str, store: str, hold: str) -> Place:
     folder = folder_of(store)
     shelf = os.path.join(hold, "store")
     if folder and _below(folder, root):
+        # A store that is made on first use would be made in the workspace, and be lost with it.
+        os.makedirs(folder, exist_ok=True)
         os.mkdir(shelf)
         bind_mount(folder, shelf)
         store = shelf
@@ -92,7 +94,7 @@ def _existing(paths: Iterable[str]) -> list[str]:
 def folder_of(store: str) -> str:
     """Return the folder of a store on this machine; "" for any other."""
     path = unquote(urlsplit(store).path) if store.startswith("file://") else store
-    return os.path.realpath(path) if "://" not in path and os.path.isdir(path) else ""
+    return os.path.realpath(path) if path and "://" not in path else ""
 
 
 def _make(path: str, root: str) -> list[str]:

@@ -96,7 +96,8 @@ class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
     `reads`: name -> version used ("" = looked up and not there). `touched`: blobs whose loaded objects were
     changed in place. `modules`: top-level modules loaded; `module_files`: files of loaded modules outside
     site-packages and the standard library. `opened`, `listed`, `missed`: absolute paths as seen by the audit hook;
-    `replaced`: files opened so that their old content went before any of it was read.
+    `replaced`: files opened so that their old content went before any of it was read. `draws`: global generators of
+    random numbers that were drawn from; `seeded`: a cell has set a seed at run time.
     """
 
     outputs: dict[str, OutputRef] = {}
@@ -115,6 +116,7 @@ class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
     cpu_seconds: float = 0.0
     peak_memory: int = 0
     draws: tuple[str, ...] = ()
+    seeded: bool = False
 
 
 class StepManifest(msgspec.Struct, frozen=True, omit_defaults=True):

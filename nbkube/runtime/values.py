@@ -1,53 +1,95 @@
-"""The worker's seam to stored values: a namespace that loads on first use, and what it publishes."""
+"""The worker's seam to stored state: a namespace that loads on first use, the state of the process, what is put out."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from nbkube.runtime.program import StepProgram
+from nbkube.runtime.seeding import Seeding
 from nbkube.state.model import OutputRef
 from nbkube.state.namespace import Namespace
-from nbkube.state.process import Start, capture_process, restore_process, restore_random
+from nbkube.state.process import Start, capture_process, random_digests, restore_process, restore_random
 from nbkube.state.publish import Published, publish
 from nbkube.storage import open_store
 
+_HISTORY = ("_", "__", "___", "_i", "_ii", "_iii")
+
 
 class Values:
-    """The namespace of one step process and what becomes of it."""
+    """The namespace of one step process and what becomes of it.
+
+    Args:
+        bindings: what earlier units have put out.
+        store: where it lies.
+        root: the workspace as the cells see it.
+    """
 
     def __init__(self, bindings: dict[str, OutputRef], store: str, root: str) -> None:
         self.namespace = Namespace(bindings, open_store(store), root=root)
+        self._root = root
         self._start = Start.now(root)
-        self._program: StepProgram | None = None
+        self._seeding = Seeding()
         self._published = Published({})
-        restore_process(self.namespace, self._start, replayed=False)
+        self._draws: set[str] = set()
 
-    def begin(self, program: StepProgram) -> None:
-        """Note the state before the cells of a unit run (set-up statements have been replayed)."""
-        if self._program is None:
-            self.namespace.settle()
-            restore_process(self.namespace, self._start, replayed=True)
-            restore_random(self.namespace, self._start, seeded=program.seeded)
-        self._program = program
+    def prepare(self) -> None:
+        """Bring environment and search path to where earlier units left them, before their imports are replayed."""
+        self._start = Start.now(self._root)
+        restore_process(self.namespace, self._start, replayed=False)
+        self._seeding.watch()
+
+    def begin(self, shell: Any, program: StepProgram) -> None:
+        """Take what is there now as given: the cells come next."""
+        restore_process(self.namespace, self._start, replayed=True)
+        restore_random(self.namespace, self._start, seeded=self._is_seeded(program))
+        # What replayed statements did has been done before.
+        self._seeding.seeded = False
+        self.namespace.settle()
+        if program.history:
+            self._recall(shell)
 
     def rebind(self, bindings: dict[str, OutputRef]) -> None:
         """Let names that this process has neither loaded nor bound come from newer results."""
         self.namespace.rebind(bindings)
 
-    def publish(self) -> dict[str, str]:
+    def publish(self, program: StepProgram) -> dict[str, str]:
         """Store what has been bound or changed; return what could not be stored: name -> reason."""
-        program = self._program
-        seeded, history = (program.seeded, program.history) if program is not None else (False, False)
-        extra = capture_process(self.namespace, self._start, seeded=seeded)
-        self._published = publish(self.namespace, history=history, extra=extra)
+        drawn = {name for name, digest in random_digests().items() if digest != self._start.random.get(name)}
+        self._draws |= drawn
+        extra = capture_process(self.namespace, self._start, seeded=self._is_seeded(program))
+        self._published = publish(self.namespace, history=program.history, extra=extra)
         return self._published.holes
 
     def into(self, result: dict[str, Any]) -> None:
-        """Add what was read and published to the fields of a `StepResult`."""
-        outputs = self._published.outputs
+        """Add what was read and put out to the fields of a `StepResult`."""
         result.update(
-            outputs=outputs,
-            reads=dict(self.namespace.reads),
+            outputs=self._published.outputs,
             touched=self._published.touched,
-            draws=tuple(sorted(name for name in outputs if name in self._start.random)),
+            reads=dict(self.namespace.reads),
+            draws=tuple(sorted(self._draws)),
+            seeded=self._seeding.seeded,
         )
+
+    def _is_seeded(self, program: StepProgram) -> bool:
+        """Tell whether random state is part of the notebook's state: a cell up to here has set it."""
+        known = any(f"process:{name}" in self.namespace.bindings for name in ("random", "numpy", "tensorflow", "torch"))
+        return program.seeded or self._seeding.seeded or known
+
+    def _recall(self, shell: Any) -> None:
+        """Give the shell the inputs and results of earlier units' cells."""
+        space, history = self.namespace, shell.history_manager
+        for name, own in (("Out", history.output_hist), ("In", history.input_hist_parsed)):
+            # The cells change these in place.
+            space.ambient.pop(name, None)
+            if space.available(name) is not None:
+                earlier = space.load(name)
+                if isinstance(own, dict):
+                    own.update(earlier)
+                else:
+                    own[: len(earlier)] = earlier
+                space[name] = own
+        for name in _HISTORY:
+            if space.available(name) is not None:
+                value = space.load(name)
+                if not name.startswith("_i"):
+                    setattr(shell.displayhook, name, value)

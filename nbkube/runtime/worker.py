@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import bdb
 import contextlib
 import gc
-import io
 import os
 import sys
 import threading
@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from nbkube.errors import NbkubeError
+from nbkube.errors import NbkubeError, StateError
 from nbkube.runtime.channel import Channel
 from nbkube.runtime.isolation import enter, folder_of
 from nbkube.runtime.observation import Observation
@@ -32,6 +32,7 @@ from nbkube.runtime.shell import (
 )
 from nbkube.runtime.values import Values
 from nbkube.state.model import OutputRef
+from nbkube.state.namespace import HoleError
 
 _THREADS_END = 30.0
 _TASKS_END = 10.0
@@ -53,7 +54,7 @@ class Worker:
         self._observation = Observation(place.root, (hold, folder_of(place.store), os.path.dirname(__file__)), is_place)
         self._shell.unobserved = self._observation.paused
         self._failure: Failure | None = None
-        self._replayed = 0
+        self._begun = False
         self._metrics: dict[str, Any] = {}
 
     async def serve(self) -> None:
@@ -89,29 +90,35 @@ class Worker:
 
     async def _run_unit(self, program: StepProgram) -> None:
         holes: dict[str, str] = {}
-        self._failure = await self._replay(program)
+        self._failure = None if self._begun else await self._begin(program)
         if self._failure is None:
-            self._values.begin(program)
             self._failure = await self._run_cells(program)
         if self._failure is None:
             await self._settle()
             try:
-                holes = self._values.publish()
+                holes = self._values.publish(program)
                 self._take_metrics(program)
             except NbkubeError as error:
-                self._failure = Failure("unstorable", str(error), type=type(error).__name__)
+                kind = "unstorable" if isinstance(error, StateError) else "internal"
+                self._failure = Failure(kind, str(error), type=type(error).__name__)
         self._channel.flush_all()
         failure = msgspec.to_builtins(self._failure) if self._failure is not None else None
         self._channel.place({"event": "executed", "failure": failure, "holes": holes})
 
+    async def _begin(self, program: StepProgram) -> Failure | None:
+        """Bring the process to where the cells begin. Later units of this process go on from where it then is."""
+        self._begun = True
+        self._values.prepare()
+        failure = await self._replay(program) if program.replay else None
+        if failure is None:
+            self._values.begin(self._shell, program)
+        return failure
+
     async def _replay(self, program: StepProgram) -> Failure | None:
-        """Run the statements of earlier cells again that this process has not run yet; their output is dropped."""
-        statements, self._replayed = program.replay[self._replayed :], len(program.replay)
-        if not statements:
-            return None
+        """Run the statements of earlier cells again; their output is dropped."""
         self._channel.place({"event": "replay", "state": "started"})
         try:
-            for statement in statements:
+            for statement in program.replay:
                 place = place_name(program.filename, statement.cell)
                 error = await self._run(statement.source, f"{place} (again)", statement.line, history=False)
                 if error is not None:
@@ -171,8 +178,10 @@ class Worker:
         kind = "error"
         if isinstance(error, SystemExit):
             kind = "exit"
-        elif isinstance(error, (InputRequestedError,)):
+        elif isinstance(error, InputRequestedError):
             kind = "input"
+        elif isinstance(error, HoleError):
+            kind = "unstorable"
         message = str(error) or type(error).__name__
         if kind == "exit":
             message = f"the cell ended the process (exit status {error.code if isinstance(error, SystemExit) else 1})"
@@ -244,12 +253,10 @@ def _line_in(error: BaseException, place: str) -> int | None:
     return found
 
 
-def flush_open_files() -> None:
-    """Write out files that cells have opened and never closed."""
-    for one in gc.get_objects():
-        if isinstance(one, (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)) and not one.closed:
-            with contextlib.suppress(OSError, ValueError):
-                one.flush()
+def _let_go() -> None:
+    """Close what the cells have left open, then leave the rest to the end of the process without searching it."""
+    gc.collect()
+    gc.freeze()
 
 
 def run(channel: Channel) -> None:
@@ -257,6 +264,11 @@ def run(channel: Channel) -> None:
     message = channel.receive()
     if message is None:
         return
+    # From here on modules are the project's: no compiled files beside them.
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    # Exit handlers run last come first: after those of the cells and after the shell has emptied its namespace.
+    atexit.register(_let_go)
     channel.take_over_output(message["secret"])
     try:
         worker = Worker(msgspec.convert(message["task"], StepTask), channel, message["hold"])
@@ -265,7 +277,6 @@ def run(channel: Channel) -> None:
         failure = Failure("internal", f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
         channel.place({"event": "executed", "failure": msgspec.to_builtins(failure), "holes": {}})
         os._exit(1)
-    flush_open_files()
 
 
 # The shell imports it in the first cell; then it would count as something that the cell looks up.

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from nbkube.storage.disk import write_all
 _FICLONE = 0x40049409
 _SMALL = 256 << 10
 _CLONE_WORTH = 4096
+_PATIENCE = 8
 _THREADS = 4
 _WORTH_THREADS = 16
 _Item = TypeVar("_Item")
@@ -26,15 +28,23 @@ class FileChangingError(OSError):
     """The source was written to while it was being copied."""
 
 
-def read_at_rest(source: str) -> tuple[os.stat_result, bytes]:
-    """Return a small regular file's state and content, which belong together."""
+def read_at_rest(source: str) -> tuple[os.stat_result, bytes, bool]:
+    """Return a regular file's state and content, and whether they belong together for sure.
+
+    A file that never rests, such as a log, is taken as any reader would find it.
+    """
     handle = _open_regular(source)
     try:
-        before = os.fstat(handle)
-        data = os.read(handle, before.st_size + 1)
-        if len(data) != before.st_size or identity_of(os.fstat(handle)) != identity_of(before):
-            raise FileChangingError(errno.EBUSY, "it is being written to", source)
-        return before, data
+        for patience in range(_PATIENCE):
+            before = os.fstat(handle)
+            data = b""
+            while piece := os.pread(handle, before.st_size + 1 - len(data), len(data)):
+                data += piece
+            rested = len(data) == before.st_size and identity_of(os.fstat(handle)) == identity_of(before)
+            if rested:
+                break
+            time.sleep(0.001 * patience)
+        return before, data, rested
     finally:
         os.close(handle)
 
@@ -103,7 +113,7 @@ def _finish(handle: int, mode: int, times: tuple[int, int] | None) -> os.stat_re
 def _copy_content(reading: int, writing: int, status: os.stat_result) -> None:
     if status.st_size >= _CLONE_WORTH and _clone(reading, writing, status):
         return
-    if status.st_size > _SMALL:
+    if status.st_size > _SMALL and hasattr(os, "copy_file_range"):
         try:
             while os.copy_file_range(reading, writing, 1 << 30):
                 pass

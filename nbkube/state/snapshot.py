@@ -20,7 +20,7 @@ from typing import Literal
 import msgspec
 
 from nbkube.errors import Diagnostic, Place, StateError
-from nbkube.state.copying import FileChangingError, read_at_rest
+from nbkube.state.copying import read_at_rest
 from nbkube.state.digests import DigestCache, Identity, has_rested, hash_handle, identity_of, open_unnoticed
 from nbkube.state.ignore import ENVIRONMENT_MARK, IGNORE_FILE, NEVER_DATA, IgnoreRules
 from nbkube.state.model import FileDiff, FileEntry
@@ -30,7 +30,8 @@ from nbkube.storage.disk import explained
 
 ROOT_MARKS = ("nbkube.toml", "pyproject.toml", ".git")
 MOST_PATHS = 200_000
-_FROZEN_BYTES = 4 << 20
+_FROZEN_FILE = 32 << 20
+_FROZEN_BYTES = 512 << 20
 _MOST_LINKS = 40
 _FOLDER_DIGEST = hashlib.sha256(b"folder\0").hexdigest()
 
@@ -193,45 +194,48 @@ class FileView:
         return FileView(self.root, nodes, self._digests, self.diagnostics, self.yard, self.left_out)
 
     def freeze(self, folder: Path) -> FileView:
-        """Copy project files of up to 4 MiB to a folder and return a view on the copies.
+        """Copy project files to a folder, smallest first, and return a view on the copies.
 
-        People edit such files while a run goes on. What changed since the snapshot is taken as it is now. Larger
-        files stay where they are; one that changes during the run is an error when it is needed. Used workspaces of
-        the run are kept in the folder, too, to make new ones from; it is to be removed when the run has ended.
+        People edit notebooks, modules and tables while a run goes on. What changed since the snapshot is taken as it
+        is now. Files beyond 32 MiB, and beyond 512 MiB in all, stay where they are; one that changes during the run is
+        an error when it is needed. Used workspaces of the run are kept in the folder, too, to make new ones from; the folder is to
+        be removed when the run has ended.
         """
         with explained(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             pack = Pack(folder / "files")
-            nodes: dict[str, Node] = {}
-            for path, node in self.nodes.items():
-                frozen: Node | None = node
-                if node.kind == "file" and node.source and node.size <= _FROZEN_BYTES:
-                    frozen = self._frozen(path, node, pack)
-                if frozen is not None:
+            nodes = dict(self.nodes)
+            for path in self._to_freeze():
+                frozen = self._frozen(path, self.nodes[path], pack)
+                if frozen is None:
+                    del nodes[path]
+                else:
                     nodes[path] = frozen
             pack.flush()
         return FileView(self.root, nodes, self._digests, self.diagnostics, Yard(folder / "used"), self.left_out)
 
+    def _to_freeze(self) -> Iterator[str]:
+        files = [(node.size, path) for path, node in self.nodes.items() if node.kind == "file" and node.source]
+        left = _FROZEN_BYTES
+        for size, path in sorted(files):
+            left -= size
+            if (left >= 0 and size <= _FROZEN_FILE) or path.endswith(".ipynb"):  # notebooks are saved again and again
+                yield path
+
     def _frozen(self, path: str, node: Node, pack: Pack) -> Node | None:
         """Copy one file. Its node keeps the identity of the original, under which its digest is known to later runs."""
-        for patience in range(20):
-            began = time.time_ns()
-            try:
-                status, data = read_at_rest(node.source)
-            except FileNotFoundError:
-                return None
-            except FileChangingError:
-                time.sleep(0.001 * patience)
-                continue
-            except OSError as error:
-                raise StateError(f"{path} cannot be read: {error.strerror}. Leave it out by {IGNORE_FILE}.") from error
-            identity = identity_of(status)
-            digest = self._computed.get(path, "") if identity == node.identity else ""
-            if not digest and not has_rested(identity, began):
-                digest = hashlib.sha256(data).hexdigest()
-            mode = stat.S_IMODE(status.st_mode)
-            return Node("file", mode, len(data), digest, "", "", identity, pack, pack.add(data))
-        raise changed_meanwhile(path)
+        began = time.time_ns()
+        try:
+            status, data, rested = read_at_rest(node.source)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StateError(f"{path} cannot be read: {error.strerror}. Leave it out by {IGNORE_FILE}.") from error
+        identity = identity_of(status)
+        digest = self._computed.get(path, "") if identity == node.identity and rested else ""
+        if not digest and not (rested and has_rested(identity, began)):
+            digest = hashlib.sha256(data).hexdigest()
+        return Node("file", stat.S_IMODE(status.st_mode), len(data), digest, "", "", identity, pack, pack.add(data))
 
 
 def link_digest(target: str) -> str:

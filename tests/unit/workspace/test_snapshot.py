@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -199,16 +200,46 @@ def test_a_frozen_view_does_not_care_what_people_do(tmp_path: Path) -> None:
     assert (work / "sub" / "c").read_text() == "sub/c"
 
 
-def test_a_large_file_is_not_copied_by_freezing(tmp_path: Path) -> None:
+def test_what_is_too_large_is_not_copied_by_freezing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbkube.state.snapshot._FROZEN_BYTES", 5000)
     project = tmp_path / "project"
-    project.mkdir()
-    with (project / "large").open("wb") as file:
-        file.truncate(5 << 20)
+    fill(project, "small")
+    for name, size in {"large": 4999, "larger": 6000, "nb.ipynb": 7000}.items():
+        (project / name).write_bytes(bytes(size))
+    store = LocalStore(tmp_path / "store")
     view = snapshot(project).freeze(tmp_path / "frozen")
-    assert sum(one.stat().st_size for one in (tmp_path / "frozen").iterdir()) == 0
+    assert (tmp_path / "frozen" / "files").stat().st_size == 7005
+    (project / "nb.ipynb").write_text("saved")
+    (project / "small").write_text("edited")
+    work = prepare(view, tmp_path / "work", store)
+    assert (work.target / "larger").read_bytes() == bytes(6000)
+    assert (work.target / "nb.ipynb").read_bytes() == bytes(7000)
     os.utime(project / "large", (1, 1))
-    with pytest.raises(StateError, match="large was changed"):
-        prepare(view, tmp_path / "work", LocalStore(tmp_path / "store"))
+    with pytest.raises(StateError, match="large was changed while the run was going on"):
+        prepare(view, tmp_path / "second", store)
+
+
+def test_a_file_that_never_rests_is_taken_as_it_is(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    fill(project, "log", "data")
+    stop = threading.Event()
+
+    def keep_writing() -> None:
+        with (project / "log").open("ab", buffering=0) as file:
+            while not stop.is_set():
+                file.write(b"line\n" * 100)
+
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    try:
+        views = [snapshot(project).freeze(tmp_path / f"frozen{number}") for number in range(5)]
+    finally:
+        stop.set()
+        writer.join(30)
+    for number, view in enumerate(views):
+        work = prepare(view, tmp_path / f"work{number}", LocalStore(tmp_path / "store"))
+        assert view.digest("log") == hashlib.sha256((work.target / "log").read_bytes()).hexdigest()
+        assert (work.target / "data").read_text() == "data"
 
 
 BAD_PATHS = ["", ".", "..", "/etc/passwd", "a/../../b", "a//b", "./a", "a/", "a/.", "a\0b"]

@@ -198,8 +198,8 @@ class FileView:
 
         People edit notebooks, modules and tables while a run goes on. What changed since the snapshot is taken as it
         is now. Files beyond 32 MiB, and beyond 512 MiB in all, stay where they are; one that changes during the run is
-        an error when it is needed. Used workspaces of the run are kept in the folder, too, to make new ones from; the folder is to
-        be removed when the run has ended.
+        an error when it is needed. Used workspaces of the run are kept in the folder, too, to make new ones from; the
+        folder is to be removed when the run has ended.
         """
         with explained(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

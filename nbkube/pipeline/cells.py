@@ -62,7 +62,8 @@ class Placement:
         self.diagnostics: list[Diagnostic] = []
         self._notebook = notebook
         self._place = Place(notebook.path)
-        self._current: tuple[StepKind, str] = ("setup", "setup")
+        self._step: tuple[StepKind, str] = ("setup", "setup")
+        self._unit: tuple[StepKind, str] | None = None
         self._spelling: dict[str, str] = {}
 
     def place_all(self) -> list[PlacedCell]:
@@ -70,14 +71,15 @@ class Placement:
         placed: list[PlacedCell] = []
         for cell in self._notebook.cells:
             self._place = Place(self._notebook.path, cell.number, cell.id)
-            one = self._placed(cell, first=not placed)
+            one = self._placed(cell)
             if one is not None:
                 placed.append(one)
+                self._unit = (one.kind, one.step)
         return placed
 
-    def _placed(self, cell: Cell, *, first: bool) -> PlacedCell | None:
+    def _placed(self, cell: Cell) -> PlacedCell | None:
         if not cell.tags and cell.magic is None and not cell.options:
-            return PlacedCell(cell, *self._current) if not first or _has_code(cell) else None
+            return self._untagged(cell)
         tags, faults = read_tags(cell.tags)
         if any(tag.kind == "skip" for tag in tags):
             return None
@@ -88,15 +90,23 @@ class Placement:
         if cell.magic is not None:
             claims += self._magic_claims(cell, settings, named=any(claim.role == "step" for claim in claims))
         claim = self._agreed(claims)
-        if claim:
-            self._current = (claim.kind, claim.step)
-        kind, step = self._current
+        if claim and claim.role == "step":
+            self._step = (claim.kind, claim.step)
+        kind, step = (claim.kind, claim.step) if claim else self._step
         prev = tuple(tag for tag in tags if tag.kind == "prev")
         if prev and kind == "setup":
             hint = "give the cell a tag step:NAME too, or take prev: away"
             self._fault("prev-without-step", f"the tag {prev[0].text} is on a set-up cell, which comes first", hint)
             prev = ()
+        if not (claim or prev or settings):
+            return self._untagged(cell)
         return PlacedCell(cell, kind, step, claim.role if claim else "", prev, tuple(settings))
+
+    def _untagged(self, cell: Cell) -> PlacedCell | None:
+        """Return a cell in the step above. One without code opens no unit: it stays with the cell above, if any."""
+        if _has_code(cell):
+            return PlacedCell(cell, *self._step)
+        return PlacedCell(cell, *self._unit) if self._unit else None
 
     def _claim(self, tag: CellTag) -> _Claim:
         kind = _UNIT_OF[tag.kind]

@@ -56,9 +56,7 @@ ROWS: list[Broken] = [
     cells("source-number", [code("a = 1"), code("") | {"source": 7}], "bad-source", "neither a text nor a list", 2),
     cells("source-mixed", [code("a = 1"), code("") | {"source": ["a", 1]}], "bad-source", "neither a text", 2),
     cells("source-object", [code("a = 1"), code("") | {"source": {}}], "bad-source", "neither a text", 2),
-    raw(
-        "source-surrogate", _escaped(document(code("a = '\ud800'"), code("1"))), "lone-surrogate", "broken character", 1
-    ),
+    raw("source-surrogate", _escaped(document(code("a = '\ud800'"))), "lone-surrogate", "broken character", 1),
     raw("metadata-surrogate", _escaped(document(code("1"), metadata={"t": "\udc00"})), "lone-surrogate", "retype it"),
     cells("cell-metadata-list", [code("a = 1", metadata=[])], "bad-metadata", "metadata is not a JSON object"),
     cells("outputs-object", [code("a = 1", outputs={})], "bad-output", "outputs are not a list"),

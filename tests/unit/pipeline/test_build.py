@@ -31,7 +31,7 @@ def _units(built: Pipeline) -> list[tuple[str, str, list[int]]]:
                 code("d = 1", "functions"),
                 code("e = 1"),
             ],
-            [("setup", "setup", [1, 2]), ("a", "step", [3]), ("setup.2", "setup", [4, 5])],
+            [("setup", "setup", [1, 2]), ("a", "step", [3]), ("setup.2", "setup", [4]), ("a.2", "step", [5])],
         ),
         (
             [code("a = 1", "step:a"), code("b = 1", "step:b"), code("c = 1", "step:a"), code("d = 1", "step:a")],
@@ -54,6 +54,18 @@ def _units(built: Pipeline) -> list[tuple[str, str, list[int]]]:
             [code("assert 1", "checks"), code("%%step a\nb = 1"), code("assert b", "checks")],
             [("checks", "checks", [1]), ("a", "step", [2]), ("checks.2", "checks", [3])],
         ),
+        (
+            [
+                code("a = 1", "step:a"),
+                code("a", "pipeline-metrics"),
+                code(""),
+                code("b = 1"),
+                code("1", "checks"),
+                code(""),
+            ],
+            [("a", "step", [1]), ("metrics", "metrics", [2, 3]), ("a.2", "step", [4]), ("checks", "checks", [5, 6])],
+        ),
+        ([code("assert 1", "checks"), code("b = 1")], [("checks", "checks", [1]), ("setup", "setup", [2])]),
         ([code("# nothing\n\n"), code("a = 1", "step:a"), code("")], [("a", "step", [2, 3])]),
         (
             [code("a = 1", "block:a_b"), code("b = 1", "block:"), code("c = 1", "step:a_b")],

@@ -38,14 +38,19 @@ def build_programs(
         filename: the notebook's path relative to the project root, for tracebacks.
     """
     history = any(unit.effects.history for unit in pipeline.flow.units)
+    inspects = any(unit.effects.inspects_source for unit in pipeline.flow.units)
     words = _Words(pipeline)
     replay: list[tuple[Replay, Step]] = []
     seeded = False
+    texts: list[str] = []
     programs = []
     for index, (step, flow) in enumerate(zip(pipeline.steps, pipeline.flow.units, strict=True)):
         seeded = seeded or flow.effects.seeds
         again = [one for one, origin in replay if words.wants(index, one, origin)]
-        programs.append(_program(step, flow, again, values, pipeline.metrics, cwd, filename, seeded, history))
+        # What earlier cells define may be looked at here, too: then even their comments count.
+        texts += [normalise(cell, exact=True) for cell in step.unit.cells] if inspects else []
+        seen = list(texts) if flow.effects.inspects_source else None
+        programs.append(_program(step, flow, again, values, pipeline.metrics, cwd, filename, seeded, history, seen))
         replay.extend((one, step) for one in flow.replay)
     return tuple(programs)
 
@@ -83,6 +88,7 @@ def _program(
     filename: str,
     seeded: bool,
     history: bool,
+    texts: list[str] | None,
 ) -> StepProgram:
     cells = [_with_parameters(cell, values) for cell in step.unit.cells]
     wanted = metrics if step.kind == "metrics" else ()
@@ -94,6 +100,7 @@ def _program(
             "replay": [[one.kind, one.source, list(one.needs)] for one in replay],
             "env": dict(sorted(step.options.env.items())),
             "device": sorted(step.options.gpu),
+            "texts": texts,
             "metrics": list(wanted),
             "seeded": seeded,
             "cwd": cwd,

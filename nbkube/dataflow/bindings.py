@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -75,6 +76,8 @@ class Bindings(Expressions):
         self.change(base.roots, target.lineno)
         if value is None or value.flags & (IMMUTABLE | IMPORTED):
             return
+        if value.carries:
+            self.carry(base.roots, value.carries)
         if base.flags & KEEPER or isinstance(target, ast.Attribute):
             self.link(base.roots, value.roots)
 
@@ -109,8 +112,8 @@ class Bindings(Expressions):
         elif isinstance(node.target, ast.Attribute | ast.Subscript):
             self.evaluate(node.target.value)
 
-    future_annotations = False
-    """Whether `from __future__ import annotations` holds, so that annotations are not evaluated."""
+    future_annotations = sys.version_info >= (3, 14)
+    """Whether annotations are not evaluated: `from __future__ import annotations` holds, or Python is 3.14 or newer."""
 
     def annotation(self, node: ast.expr | None) -> None:
         """Annotations are read where they are evaluated."""
@@ -214,7 +217,7 @@ class Bindings(Expressions):
             for keyword in node.keywords:
                 self.evaluate(keyword.value)
         made = Class(node.name, bases=tuple(carries))
-        scope = Scope(set(), self._type_scope(node), kind="class")
+        scope = Scope({"__module__", "__qualname__"}, self._type_scope(node), kind="class")
         self.scope = scope
         for one in node.body:
             if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):

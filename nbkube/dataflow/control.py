@@ -104,16 +104,17 @@ class Control(Bindings):
             value = self.evaluate(item.context_expr)
             if value is not None and value.carries:
                 self.escape(value, node.lineno, only=Instance)
-            swallows |= "suppress" in (value.made if value is not None else "") or (
-                value is not None and value.made.endswith(".raises")
-            )
+            swallows |= value is not None and value.made.endswith((".suppress", ".raises"))
             if item.optional_vars is not None:
                 self.assign(item.optional_vars, value)
         if not swallows:
             self.block(node.body)
             return
         outer = self.path
+        guarded = any(isinstance(one, ast.Name) and one.id in _CATCHES_NAME_ERROR for one in ast.walk(node.items[0]))
+        self.guarded += guarded
         inside = self._tried(node.body, outer)
+        self.guarded -= guarded
         meet(outer, [{}, inside.bound])
 
     def _try(self, node: ast.Try | ast.TryStar) -> None:

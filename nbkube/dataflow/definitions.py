@@ -161,10 +161,29 @@ class Definitions(Library):
         self._merge(function, effect, mapping, own, line)
         for left, right in effect.links:
             self.link(self._mapped(left, mapping, own), self._mapped(right, mapping, own))
+        if effect.links and values:
+            self._carry_arguments(function, effect, mapping, values)
         value = effect.returns
         if value is None or not value.roots:
             return value
         return Value(self._mapped(value.roots, mapping, frozenset()), value.carries, "", value.flags, value.made)
+
+    def _carry_arguments(
+        self,
+        function: Function,
+        effect: CallEffect,
+        mapping: dict[str, frozenset[str]],
+        values: Sequence[Value | None],
+    ) -> None:
+        """Definitions given as arguments and kept by the function: `def register(f): TABLE[f.__name__] = f`."""
+        arguments = function.node.args
+        for one, value in zip((*arguments.posonlyargs, *arguments.args), values, strict=False):
+            if value is None or not value.carries:
+                continue
+            token = f"\0{function.serial}:{one.arg}"
+            for left, right in effect.links:
+                if token in right:
+                    self.carry(self._mapped(left, mapping, frozenset()), value.carries)
 
     def _merge(
         self, function: Function, effect: CallEffect, mapping: dict[str, frozenset[str]], own: frozenset[str], line: int
@@ -183,6 +202,8 @@ class Definitions(Library):
             self.store_global(name, effect.values.get(name))
             self.path.maybe -= state == MAYBE
         self.frame.effects |= effect.effects
+        for roots, carries in effect.carried:
+            self.carry(self._mapped(roots, mapping, own), carries)
         for mark in effect.marks:
             definite = mark.definite and not self.path.maybe and self.path.parent is None
             self.frame.marks[mark if definite == mark.definite else mark._replace(definite=definite)] = None

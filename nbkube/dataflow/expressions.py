@@ -95,6 +95,8 @@ class Expressions(Calls):
             return None
         if base.dotted:
             return self.attribute(base, node.attr)
+        if base.made == "builtins.get_ipython" and node.attr.startswith("user_"):
+            self.frame.effects |= tables.DYNAMIC
         if base.carries:
             return self.member(base, node)
         return base if base.roots and node.attr not in _SCALARS else None

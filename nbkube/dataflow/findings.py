@@ -58,7 +58,11 @@ class Findings:
         found = [syntax_diagnostic(self._file, parsed) for parsed in self._analysis.unparsed]
         if self._missing:
             first = self._first_bound()
-            found.extend(self._undefined(at, name, read, first, units) for at, name, read in self._missing)
+            found.extend(
+                self._undefined(at, name, read, first, units)
+                for at, name, read in self._missing
+                if read.definite or not self._comes_later(at, name, read, first, units)
+            )
         found.extend(self._gone(*one) for one in self._deleted)
         for facts in self._facts:
             found.extend(self._module_change(name, where) for name, where in facts.module_changes)
@@ -74,6 +78,14 @@ class Findings:
                     first.setdefault(name, at)
         return first
 
+    def _comes_later(self, at: int, name: str, read: Read, first: dict[str, int], units: Sequence[Unit]) -> bool:
+        """Whether a possible use is of no concern: bound in a later turn of a loop, or read by a function's body that
+        is only passed on here."""
+        later = first.get(name)
+        if later is None or later == at:
+            return later is not None
+        return self._analysis.cells[read.place.cell] not in units[at].cells
+
     def _diagnostic(self, severity: Severity, code: str, where: Place, message: str, hint: str) -> Diagnostic:
         cell = self._analysis.cells[where.cell]
         return Diagnostic(severity, code, place(self._file, cell, where.line), message, hint)
@@ -82,6 +94,10 @@ class Findings:
         dynamic = self._dynamic is not None and self._dynamic <= at
         sure = read.definite and not dynamic
         later = first.get(name)
+        if later is not None and later == at and sure:
+            message = f"`{name}` is used here before anything above binds it."
+            hint = "Move the line that binds it above this one, or define the name in an earlier cell."
+            return self._diagnostic("error", "undefined-name", read.place, message, hint)
         if later is not None and later >= at:
             message = f"`{name}` is used before it is defined: only {self._unit(units, later)} below defines it."
             hint = "A pipeline runs the notebook top to bottom; move the definition above its first use."

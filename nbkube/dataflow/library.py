@@ -35,6 +35,7 @@ _MARKED: dict[str, Literal["input", "exit", "path"]] = {
     "builtins.input": "input", "getpass.getpass": "input", "builtins.exit": "exit", "builtins.quit": "exit",
 }  # fmt: skip
 _DYNAMIC = tables.names("""
+    unittest.main doctest.testmod pytest.main
     builtins.exec builtins.eval builtins.globals builtins.locals builtins.vars builtins.dir builtins.compile
     builtins.__import__
 """)
@@ -167,8 +168,10 @@ class Library(Names):
             self.change(receiver.roots, line)
             if receiver.flags & KEEPER and name not in _READING_ONLY:
                 for value in (*values, *named.values()):
-                    if value is not None and value.roots and not value.flags & (IMMUTABLE | IMPORTED):
+                    if value is not None and not value.flags & (IMMUTABLE | IMPORTED):
                         self.link(receiver.roots, value.roots)
+                        if value.carries:
+                            self.carry(receiver.roots, value.carries)
         if name == "shuffle" and receiver.flags & STATEFUL and values and values[0] is not None:
             self.change(values[0].roots, line)
         out = named.get("out")

@@ -18,6 +18,7 @@ from nbkube.dataflow.values import (
     MODULE,
     STATEFUL,
     CallEffect,
+    Carried,
     Place,
     Read,
     Scope,
@@ -228,6 +229,17 @@ class Names:
             if root not in self.path.reads:
                 self.path.reads[root] = Read(False, Place(self.cell, line), True)
 
+    def carry(self, roots: frozenset[str], carries: tuple[Carried, ...]) -> None:
+        """Definitions are put into objects of these names: what is called through them may be those."""
+        if self.looked is not None:
+            self.frame.carried.append((roots, carries))
+            return
+        for root in roots:
+            value = self.values.get(root)
+            if value is not None and not value.flags & IMPORTED:
+                together = tuple(dict.fromkeys((*value.carries, *carries)))
+                self.values[root] = Value(value.roots, together, value.dotted, value.flags, value.made)
+
     def use(self, value: Value, line: int) -> None:
         """An iterator or random generator is used, and so changed: it, not what it goes through."""
         values = self.values
@@ -236,7 +248,10 @@ class Names:
     def _change_import(self, name: str, value: Value, line: int) -> bool:
         """A change of an imported thing; whether it is to travel as the notebook's own state."""
         if self.configuring:
+            self.frame.effects |= tables.DYNAMIC if value.dotted == "builtins" else 0
             return False
+        if value.dotted == "builtins":
+            self.frame.effects |= tables.DYNAMIC
         if value.flags & MODULE or not tables.is_local_module(value.dotted):
             self.frame.effects |= tables.PROCESS
             if value.dotted not in ("os", "sys"):

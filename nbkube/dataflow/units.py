@@ -154,7 +154,7 @@ class Analysis(Commands):
         self.block((statement,))
         self.configuring = False
         # What a replayed statement does to the process is done again where it matters.
-        self.frame.effects = effects | (self.frame.effects & (tables.SEEDS | tables.INSPECTS))
+        self.frame.effects = effects | (self.frame.effects & (tables.SEEDS | tables.INSPECTS | tables.DYNAMIC))
         return True
 
     def _replay_magic(self, call: ast.Call) -> None:

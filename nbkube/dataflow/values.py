@@ -139,8 +139,11 @@ class Mark(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class CallEffect:
-    """What calling a function does: `changed` may hold tokens of parameters, `links` are pairs of sets of roots that
-    share objects afterwards, `values` what the written globals hold, `marks` what is to be told."""
+    """What calling a function does.
+
+    `changed` may hold tokens of parameters, `links` are pairs of sets of roots that share objects afterwards, `values`
+    what the written globals hold, `marks` what is to be told, `carried` definitions put into the objects of some roots.
+    """
 
     reads: dict[str, Read] = field(default_factory=dict)
     bound: dict[str, int] = field(default_factory=dict)
@@ -150,6 +153,7 @@ class CallEffect:
     returns: Value | None = None
     effects: int = 0
     marks: dict[Mark, None] = field(default_factory=dict)
+    carried: list[tuple[frozenset[str], tuple[Carried, ...]]] = field(default_factory=list)
 
 
 FRESH = Value()
@@ -159,12 +163,21 @@ ITERATOR = Value(flags=STATEFUL)
 
 BUILTINS: dict[str, Value] = {
     name: Value(dotted=f"builtins.{name}", flags=IMPORTED)
-    for name in (*dir(builtins), "get_ipython", "display", "exit", "quit", "__file__", "__name__", "__doc__")
+    for name in (
+        *dir(builtins),
+        "get_ipython",
+        "display",
+        "exit",
+        "quit",
+        "help",
+        "__name__",
+        "__class__",
+        "__IPYTHON__",
+    )
 }
-"""Names that need no definition in the notebook. `__file__` is left to the run: a notebook has none."""
+"""Names that need no definition in the notebook (`__file__` does: a notebook has none)."""
 for _name in ("__name__", "__doc__", "__annotations__", "__builtins__", "__spec__", "__loader__", "__package__"):
     BUILTINS[_name] = CONSTANT
-del BUILTINS["__file__"]
 
 HISTORY = frozenset({"_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh", "_dh", "In", "Out"})
 

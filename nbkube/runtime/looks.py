@@ -70,8 +70,8 @@ class Looks:
             return
         self.wrote.add(path)
         if not existed:
-            if not truncated:
-                self.missed.add(path)
+            # Made anew as a whole: had it been there before, the result would be the same.
+            (self.replaced if truncated else self.missed).add(path)
         elif not truncated or path in self.opened:
             self.opened.add(path)
         else:

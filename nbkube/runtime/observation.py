@@ -136,7 +136,7 @@ def _stat(looks: Looks, original: Callable[..., os.stat_result]) -> Callable[...
         except (FileNotFoundError, NotADirectoryError):
             looks.absent(path)
             raise
-        if modes.S_ISREG(status.st_mode):
+        if modes.S_ISREG(status.st_mode) or modes.S_ISDIR(status.st_mode):
             looks.found(path)
         return status
 
@@ -152,7 +152,7 @@ def _lstat(looks: Looks, original: Callable[..., os.stat_result]) -> Callable[..
         except (FileNotFoundError, NotADirectoryError):
             looks.absent(path)
             raise
-        if modes.S_ISREG(status.st_mode):
+        if modes.S_ISREG(status.st_mode) or modes.S_ISDIR(status.st_mode):
             looks.found(path)
         return status
 

@@ -17,11 +17,15 @@ from nbkube.runtime.program import Failure, StepProgram
 from nbkube.state.model import OutputRef
 from nbkube.state.snapshot import FileView
 from nbkube.state.workspace import remove_tree
+from nbkube.storage import open_store
 from nbkube.storage.model import ObjectStore
 from nbkube.verify.files import compare_files, same_kind
 from nbkube.verify.model import PipelineResult, Verification, VerifyDifference
 from nbkube.verify.session import Session, kernel_environment, run_in_own_loop
 from nbkube.verify.varying import Finding, Varying
+
+PICKLES = (".pkl", ".pickle", ".joblib", ".sav")
+"""Endings of files that are compared by what they hold where their bytes differ."""
 
 RUNS = ("as scheduled", "adversarial")
 _MISSING = "no such metric"
@@ -155,11 +159,12 @@ class _Comparison:
                     for one in answer.findings
                     if not varying.excuses(one)
                 ]
+            same = {run: self._same_pickles(session, result) for run, result in results.items()}
             session.close()
             self._tell("comparing files")
             for run, result in results.items():
                 self._compare_metrics(run, own.metrics, first.exported.metrics, result.metrics)
-                self._compare_files(run, session.files(), first.files, result.files)
+                self._compare_files(run, session.files(), first.files, result.files, same[run])
             return session.seconds
 
     def _names(self) -> dict[str, Any]:
@@ -214,10 +219,21 @@ class _Comparison:
         numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (left, right))
         return numbers and abs(left - right) <= allowed * max(abs(left), abs(right))
 
-    def _compare_files(self, run: str, notebook: FileView, other: FileView, pipeline: FileView) -> None:
+    def _same_pickles(self, session: Session, result: PipelineResult) -> set[str]:
+        store = open_store(result.store)
+        copies = {
+            path: node.source or str(store.local_path(node.digest))
+            for path, node in result.files.nodes.items()
+            if node.kind == "file" and path.endswith(PICKLES)
+        }
+        return set(session.ask("pickles", copies)) if copies else set()
+
+    def _compare_files(self, run: str, notebook: FileView, other: FileView, pipeline: FileView, same: set[str]) -> None:
         varying = compare_files(notebook, other)
         self._varying |= set(varying)
         for path, (left, right) in compare_files(notebook, pipeline).items():
+            if path in same:
+                continue
             if path in varying and (same_kind(notebook, pipeline, path) or not same_kind(notebook, other, path)):
                 continue
             self._differences[run].append(VerifyDifference("file", path, "", left, right, run))

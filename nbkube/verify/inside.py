@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -117,6 +119,33 @@ def _within(
     return near
 
 
+def _same_pickles(request: Mapping[str, str], root: str) -> list[str]:
+    """Return the paths, of a pickle here -> another copy of it, whose contents are equal although their bytes differ.
+
+    The bytes of a pickle also tell which equal strings were one object, which is no part of what the notebook says.
+    """
+    from nbkube.state.compare import compare
+
+    same = []
+    for path, other in request.items():
+        sides = [_unpickled(os.path.join(root, path)), _unpickled(other)]
+        if None not in sides and not compare({path: sides[0]}, {path: sides[1]}):
+            same.append(path)
+    return same
+
+
+def _unpickled(path: str) -> Any:
+    """Return what a file of the notebook's own holds, wrapped; None if it is no pickle."""
+    try:
+        joblib = sys.modules.get("joblib")
+        if joblib is not None:
+            return (joblib.load(path),)
+        with open(path, "rb") as file:
+            return (pickle.load(file),)
+    except Exception:  # noqa: BLE001 - anything may come out of a file that is no pickle
+        return None
+
+
 def _type_name(value: object) -> str:
     from nbkube.state.summary import type_of
 
@@ -133,4 +162,5 @@ _QUESTIONS: dict[str, Callable[[Any, str], Any]] = {
     "environment": _set_environment,
     "export": _export,
     "compare": _compare,
+    "pickles": _same_pickles,
 }

@@ -19,7 +19,7 @@ from nbkube.notebook.suggest import did_you_mean
 from nbkube.pipeline.cells import PlacedCell, PlacedUnit, Placement, group, kale_defaults
 from nbkube.pipeline.metrics import metric_names
 from nbkube.pipeline.model import Parameter, Pipeline, Step, StepOptions
-from nbkube.pipeline.option_values import condition_names
+from nbkube.pipeline.option_values import condition_names, shown
 from nbkube.pipeline.options import Setting, merge, settings_of
 from nbkube.pipeline.order import tagged_order
 from nbkube.pipeline.parameters import find_parameters, given_values
@@ -145,10 +145,8 @@ class _Builder:
         for index, unit in enumerate(units):
             if unit.step in found:
                 continue
-            settings = [one for cell in cells_of.get(unit.step, ()) for one in cell.settings]
-            ours = overrides.get(unit.step, [])
-            replaced = {one.option for one in ours}
-            settings = [one for one in settings if one.option not in replaced] + ours
+            settings = [one for cell in cells_of[unit.step] for one in cell.settings]
+            settings = self._replaced(settings, overrides.get(unit.step, []))
             said = {one.option for one in settings}
             if unit.kind == "step":
                 settings += [one for one in defaults if one.option not in said]
@@ -156,6 +154,19 @@ class _Builder:
             self.faults += faults
             self._check_options(found[unit.step], settings, flow.units[:index], known)
         return found
+
+    def _replaced(self, settings: list[Setting], given: list[Setting]) -> list[Setting]:
+        """Return the settings with those given for this run in place of the notebook's, and note what was replaced."""
+        ours = {one.option: one for one in given}
+        for one in settings:
+            other = ours.get(one.option)
+            if other is not None and other.text != one.text:
+                message = (
+                    f"the option {one.option} is {shown(one.text)} in {one.source}; this run has {shown(other.text)}"
+                )
+                hint = "nothing to do: what is given for a run counts"
+                self.faults.append(Diagnostic("info", "replaced-option", one.place, message, hint))
+        return [one for one in settings if one.option not in ours] + given
 
     def _given_options(self, units: Sequence[PlacedUnit], given: Options) -> dict[str, list[Setting]]:
         steps = {unit.step for unit in units}

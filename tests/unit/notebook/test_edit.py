@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nbformat import v4
 
 from nbkube.errors import NotebookError
 from nbkube.notebook import read_notebook, set_tags
@@ -246,3 +247,33 @@ def test_a_notebook_of_version_three_is_only_read(tmp_path: Path) -> None:
     raw = {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": []}]}
     with pytest.raises(NotebookError, match="only read. Fix: open and save it in Jupyter"):
         set_tags(written(tmp_path, raw), 1, ["step:a"])
+
+
+_JUPYTER_CELLS = st.builds(
+    lambda source, metadata, markdown: (v4.new_markdown_cell if markdown else v4.new_code_cell)(
+        source, metadata=metadata
+    ),
+    _TEXT,
+    st.dictionaries(_TEXT, _VALUES, max_size=3),
+    st.booleans(),
+)
+
+
+@given(
+    st.lists(_JUPYTER_CELLS, min_size=1, max_size=4),
+    st.data(),
+    st.lists(st.sampled_from(["step:a", "imports", "größe", "prev:b"]), min_size=1, max_size=3, unique=True),
+    st.dictionaries(st.sampled_from(["cpu", "env", "memory"]), _VALUES, min_size=1, max_size=3),
+)
+def test_the_file_is_what_jupyter_itself_would_have_written(
+    cells: list[Any], data: st.DataObject, tags: list[str], options: dict[str, Any]
+) -> None:
+    index = data.draw(st.integers(0, len(cells) - 1))
+    notebook = v4.new_notebook(cells=cells)
+    before = v4.writes(notebook)
+    wanted = copy.deepcopy(notebook)
+    wanted.cells[index].metadata["tags"] = tags
+    # Jupyter sorts keys at every level when it saves.
+    wanted.cells[index].metadata["nbkube"] = options
+    edited = edited_text(before, index, tags, json.loads(json.dumps(options, sort_keys=True)))
+    assert edited == v4.writes(wanted)

@@ -140,6 +140,8 @@ def test_options_given_for_a_run_replace_those_of_the_notebook() -> None:
     cell = code("%%step a --cpu 2 --memory 1Gi\nx = 1", "limit:cpu:2")
     built = sound(cell, given={"a": {"cpu": "4"}})
     assert built.steps[0].options == StepOptions(cpu="4", memory="1Gi")
+    assert "the option cpu is '2' in its line %%step; this run has '4'" in messages(built.diagnostics)
+    assert {one.severity for one in built.diagnostics} == {"info"}
 
 
 def test_options_for_an_unknown_step_are_an_error() -> None:

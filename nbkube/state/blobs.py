@@ -47,7 +47,7 @@ class StreamHead(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `definitions` counts the leading keys that are pseudo-names of definitions. `version` is empty where the blob's
     digest says it all. `plain`: made of built-in containers only, so that pickling it after a load gives these bytes.
-    `marked`: paths below the workspace root were replaced by a mark.
+    `marked`: paths below the workspace root were replaced by a mark. `ordered`: sets are put in order at the end.
     """
 
     keys: tuple[str, ...]
@@ -60,6 +60,7 @@ class StreamHead(msgspec.Struct, frozen=True, omit_defaults=True):
     version: str = ""
     plain: bool = False
     marked: bool = False
+    ordered: bool = False
 
 
 class Head(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -82,6 +83,7 @@ class Stream:
         self.definitions = 0
         self.plain = False
         self.marked = False
+        self.ordered = False
 
     @property
     def size(self) -> int:
@@ -137,6 +139,7 @@ def encode(streams: Sequence[Stream], versions: Sequence[str]) -> list[Buffer]:
                 version=version,
                 plain=stream.plain,
                 marked=stream.marked,
+                ordered=stream.ordered,
             )
         )
     head = msgspec.msgpack.encode(Head(tuple(heads), offset))
@@ -164,6 +167,7 @@ class OpenBlob:
                 self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
             self._bytes = file.read(body)
             self._segment = _aligned(self._body + body)
+        self.numbers = {key: number for number, one in enumerate(self.head.streams) for key in one.keys}
         self.path = path
 
     def data(self, index: int) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from nbkube.state.definitions import CACHED, importable, is_notebook, qualified_name
-from nbkube.state.sharing import has_identity
+from nbkube.state.identity import has_identity
 from nbkube.state.summary import summary_of, type_of
 
 _PER_NAME = 10

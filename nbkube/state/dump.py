@@ -34,8 +34,10 @@ from nbkube.state.functions import (
     make_cached,
     state_of,
 )
+from nbkube.state.identity import flat_objects, has_identity
 from nbkube.state.paths import mark_root
 from nbkube.state.reducers import find_reducer
+from nbkube.state.sets import SetOrder
 
 _PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset))
 
@@ -247,6 +249,7 @@ class Dumped:
         self.dumper = dumper
         self.seeds = {id(one) for one in seeds}
         self._memo: dict[int, tuple[int, object]] | None = None
+        self._objects: dict[int, object] | None = None
 
     def memo(self) -> dict[int, tuple[int, object]]:
         """Return id -> (index, object) for all objects met, also those that are part of other blobs."""
@@ -254,6 +257,24 @@ class Dumped:
             with without_collection():
                 self._memo = self.dumper.memo.copy()
         return self._memo
+
+    def objects(self) -> dict[int, object]:
+        """Return id -> object for the objects met whose identity counts; flat data is told without the memo."""
+        if self._objects is None:
+            flat = flat_objects(self.roots[0]) if len(self.roots) == 1 and not self.seeds else None
+            if flat is None:
+                memo = self.memo()
+                roots = id(self.roots)
+                flat = [one for key, (_, one) in memo.items() if key not in self.seeds and key != roots]
+                flat = [one for one in flat if has_identity(one)]
+            self._objects = {id(one): one for one in flat}
+        return self._objects
+
+    def sets(self) -> list[object]:
+        """Return the sets met."""
+        if len(self.roots) == 1 and not self.seeds and flat_objects(self.roots[0]) is not None:
+            return [one for one in self.roots if type(one) in (set, frozenset)]
+        return [one for _, one in self.memo().values() if type(one) in (set, frozenset)]
 
     def forget(self) -> None:
         """Let go of the memo and of the pickler's references."""
@@ -269,6 +290,7 @@ def dump(
     refs: Sequence[tuple[Target, object]] = (),
     exact: bool = False,
     root: str = "",
+    orders: Sequence[SetOrder] = (),
 ) -> Dumped:
     """Write values (and the state of definitions, for keys that are pseudo-names of such) into one stream.
 
@@ -287,6 +309,8 @@ def dump(
             dumper.shells(keys)
         roots = [*(_State(key, definitions[key]) for key in keys), *(values[key] for key in order[len(keys) :])]
         dumper.dump(roots)
+        if orders:
+            dumper.dump(list(orders))
     data = file.getvalue()
     stream = Stream(order, data)
     if root:
@@ -297,7 +321,8 @@ def dump(
     stream.refs = tuple(target for target, _ in refs)
     stream.late = tuple(dumper.late)
     stream.definitions = len(keys)
-    stream.plain = not (dumper.odd or keys or refs or stream.marked or dumper.late or dumper.met)
+    stream.ordered = bool(orders)
+    stream.plain = not (dumper.odd or keys or refs or stream.marked or dumper.late or dumper.met or orders)
     return Dumped(stream, dumper, seeds, roots)
 
 

@@ -14,6 +14,7 @@ from nbkube.state.code import decode
 from nbkube.state.dump import without_collection
 from nbkube.state.model import OutputRef
 from nbkube.state.paths import expand_root
+from nbkube.state.sets import restore_orders
 from nbkube.storage.model import ObjectStore
 
 Address = tuple[str, int]
@@ -98,9 +99,8 @@ class Loader:
     def stream_of(self, ref: OutputRef) -> LoadedStream:
         """Return the loaded stream that holds a reference's value."""
         blob = self.blob(ref.blob)
-        for index, head in enumerate(blob.head.streams):
-            if ref.key in head.keys:
-                return self.stream((ref.blob, index))
+        if ref.key in blob.numbers:
+            return self.stream((ref.blob, blob.numbers[ref.key]))
         raise StateError(f"Object {ref.blob[:12]} holds no value called {ref.key!r}.")
 
     def blob(self, digest: str) -> OpenBlob:
@@ -155,6 +155,8 @@ def run(unpickler: pickle.Unpickler, now: loading.Loading, head: Any) -> list[ob
                 unpickler.load()
                 unpickler.load()
             values: list[object] = unpickler.load()
+            if head.ordered:
+                restore_orders(unpickler.load())
             return values
     finally:
         loading.pop()

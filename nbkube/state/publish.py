@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import pickle
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from nbkube.errors import StateError
 from nbkube.state.blobs import Stream, Target, encode, key_version
 from nbkube.state.definitions import PREFIX, is_definition
-from nbkube.state.dump import Dumped, dump, reason_of
+from nbkube.state.dump import Dumped, dump, reason_of, without_collection
 from nbkube.state.errors import UnstorableError
+from nbkube.state.identity import has_identity
 from nbkube.state.imports import import_name, import_version
 from nbkube.state.load import LoadedStream
 from nbkube.state.model import OutputRef
 from nbkube.state.mutation import is_changed
 from nbkube.state.namespace import HoleError, Namespace, is_internal
 from nbkube.state.reducers.models import shared_models
-from nbkube.state.sharing import foreign_objects, group, has_identity
+from nbkube.state.sets import SetOrder, set_orders
+from nbkube.state.sharing import foreign_objects, group
 from nbkube.state.summary import summary_of, type_of
 from nbkube.state.trial import trial_load
 
@@ -52,7 +54,8 @@ def publish(namespace: Namespace, *, history: bool = False, extra: Mapping[str, 
 
     `extra` are pseudo-names with their values (process state); `history` also puts out `_`, `Out` and `In`.
     """
-    return _Publication(namespace, history, dict(extra or {})).run()
+    with without_collection():
+        return _Publication(namespace, history, dict(extra or {})).run()
 
 
 class _Item:
@@ -203,21 +206,22 @@ class _Publication:
 
     def dump(self, item: _Item) -> None:
         """Pickle one name by itself; objects of unchanged inputs become references."""
-        if type(item.value) in _ATOMS and self.space.root not in str(item.value):
+        if type(item.value) in _ATOMS and (not self.space.root or self.space.root not in str(item.value)):
             return
         try:
             item.dumped = self.write({item.name: item.value}, [])
             item.refs = self.references(item.dumped)
-            if item.refs:
-                item.dumped = self.write({item.name: item.value}, item.refs)
+            orders = set_orders(item.dumped.sets())
+            if item.refs or orders:
+                item.dumped = self.write({item.name: item.value}, item.refs, orders)
             trial_load(item.dumped, self.space, [target for _, target in item.refs])
         except UnstorableError as error:
             item.reason = str(error)
         except Exception as error:  # noqa: BLE001 - user code may raise anything while it is pickled
             item.reason = reason_of(error)
 
-    def write(self, values: dict[str, object], refs: list[Reference]) -> Dumped:
-        return dump(values, self.space.definitions, self.space, refs=refs, root=self.space.root)
+    def write(self, values: dict[str, object], refs: list[Reference], orders: Sequence[SetOrder] = ()) -> Dumped:
+        return dump(values, self.space.definitions, self.space, refs=refs, root=self.space.root, orders=orders)
 
     def references(self, dumped: Dumped) -> list[Reference]:
         """Return the outermost objects of unchanged inputs that a dump reaches."""
@@ -311,8 +315,7 @@ class _Publication:
     def is_mutable(self, item: _Item) -> bool:
         if item.name.startswith(PREFIX):
             return True
-        roots = item.stored.roots
-        return any(value is not roots and has_identity(value) for _, value in item.stored.memo().values())
+        return bool(item.stored.objects())
 
     def component(self, members: list[_Item]) -> Stream | None:
         """Return the stream of names that share objects; None where they cannot be stored together."""
@@ -321,7 +324,8 @@ class _Publication:
         refs = {id(value): (target, value) for item in members for target, value in item.refs}
         values = {item.name: item.value for item in sorted(members, key=lambda one: one.name)}
         try:
-            return self.write(values, list(refs.values())).stream
+            orders = set_orders({id(one): one for item in members for one in item.stored.sets()}.values())
+            return self.write(values, list(refs.values()), orders).stream
         except Exception as error:  # noqa: BLE001 - user code may raise anything while it is pickled
             for item in members:
                 item.reason = reason_of(error)

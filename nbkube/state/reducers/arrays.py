@@ -101,13 +101,13 @@ def own_memory(array: Array) -> Any:
     """Store an array by its own bytes, in the order they have in memory."""
     if _holds_objects(array):
         return array.__reduce__()
-    order = tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
-    straight = array.transpose(order)
-    if not straight.flags.c_contiguous:
-        order = tuple(range(array.ndim))
-        straight = array.copy(order="C")
+    straight, kept = array, None
+    if not array.flags.c_contiguous:
+        order = tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
+        straight, kept = array.transpose(order), order
+        if not straight.flags.c_contiguous:
+            straight, kept = array.copy(order="C"), None
     writeable = array.flags.writeable
-    kept = order if order != tuple(range(array.ndim)) else None
     if array.nbytes < _SMALL:
         return make_small, (type(array), array.dtype, straight.shape, kept, straight.tobytes(), writeable)
     raw = straight.reshape(-1).view("u1")

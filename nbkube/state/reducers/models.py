@@ -85,7 +85,9 @@ def reduce_saveable(dumper: Any, value: Any) -> Any:
         for number, layer in enumerate(_layers(value))
         if type(layer).__name__ == "Lambda" and callable(getattr(layer, "function", None))
     ]
-    state = {"functions": functions}
+    # Keras leaves the state of its random layers out of the archive.
+    seeds = [(number, one.numpy()) for number, one in enumerate(value.variables) if "seed" in one.path]
+    state = {"functions": functions, "seeds": seeds}
     if getattr(value, "history", None) is not None and _is_model(value):
         state["history"] = value.history
     return load_archive, (archive, custom), state, None, None, fill_model
@@ -168,10 +170,13 @@ def load_archive(members: list[tuple[str, Any]], custom: dict[str, Any]) -> Any:
 
 
 def fill_model(model: Any, state: dict[str, Any]) -> None:
-    """Give a model its functions, which the archive holds as text only, and its history."""
+    """Give a model what the archive does not hold, or as text only: functions, random state, history."""
     layers = _layers(model)
     for number, function in state["functions"]:
         layers[number].function = function
+    variables = list(model.variables)
+    for number, seed in state["seeds"]:
+        variables[number].assign(seed)
     if "history" in state:
         model.history = state["history"]
 

@@ -42,7 +42,18 @@ def is_definition(value: object) -> bool:
     """Tell whether a value is a definition: reached by an id instead of being part of the values that hold it."""
     if not isinstance(value, _KINDS) and not isinstance(value, type):
         return False
-    return is_notebook(value) and qualified_name(value).isidentifier()
+    return is_notebook(value) and qualified_name(value).isidentifier() and not _is_of_script(value)
+
+
+def _is_of_script(value: object) -> bool:
+    """Tell whether a function, or a class by its methods, sees the names of a script that `%run` has executed.
+
+    Such a script calls itself `__main__`, too, but its names are its own: they go with the function.
+    """
+    if isinstance(value, type):
+        return any(_is_of_script(function) for _, _, function in functions_of(value))
+    scope = getattr(value, "__globals__", None)
+    return type(scope) is dict and "__file__" in scope and scope is not vars(sys.modules[MAIN])
 
 
 def importable(value: object) -> bool:

@@ -41,6 +41,12 @@ def flush_c_output() -> None:
         _libc.fflush(ctypes.c_void_p.in_dll(_libc, "stdout"))
 
 
+def flush_all_c_files() -> None:
+    """Write out whatever the C library holds for any file."""
+    if _libc is not None:
+        _libc.fflush(None)
+
+
 def private_mounts() -> bool:
     """Give this process (single-threaded so far) a mount table of its own; False where that is not allowed.
 

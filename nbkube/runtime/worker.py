@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import bdb
 import contextlib
-import gc
 import os
 import sys
 import threading
 import time
 import traceback
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
 from nbkube.errors import NbkubeError, StateError
 from nbkube.runtime.channel import Channel
 from nbkube.runtime.isolation import enter, folder_of
+from nbkube.runtime.leaving import leave
 from nbkube.runtime.observation import Observation
 from nbkube.runtime.program import Failure, StepProgram, StepTask
 from nbkube.runtime.shell import (
@@ -56,6 +55,7 @@ class Worker:
         self._failure: Failure | None = None
         self._begun = False
         self._metrics: dict[str, Any] = {}
+        self._module_files: tuple[str, ...] = ()
 
     async def serve(self) -> None:
         """Run the task's unit, then whatever the parent asks for, until it asks for the result."""
@@ -204,7 +204,10 @@ class Worker:
         if tasks:
             await asyncio.wait(tasks, timeout=_TASKS_END)
         deadline = time.monotonic() + _THREADS_END
-        pools = getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", {})
+        pools = {
+            *getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", ()),
+            *getattr(sys.modules.get("concurrent.futures.process"), "_threads_wakeups", ()),
+        }
         for thread in threading.enumerate():
             # Threads of pools wait for work for ever; the interpreter ends them.
             if not thread.daemon and thread is not threading.main_thread() and thread not in pools:
@@ -217,10 +220,15 @@ class Worker:
             with contextlib.suppress(KeyError):
                 self._metrics[name] = plain(self._values.namespace[name])
 
+    def leave(self) -> NoReturn:
+        """End the process."""
+        leave(self._values.namespace, self._module_files)
+
     def _finish(self) -> None:
         self._observation.stop()
         result: dict[str, Any] = {"failure": self._failure, "metrics": self._metrics}
         self._observation.into(result)
+        self._module_files = result["module_files"]
         self._values.into(result)
         self._channel.flush_all()
         self._channel.place({"event": "result", "result": msgspec.to_builtins(result)})
@@ -253,22 +261,14 @@ def _line_in(error: BaseException, place: str) -> int | None:
     return found
 
 
-def _let_go() -> None:
-    """Close what the cells have left open, then leave the rest to the end of the process without searching it."""
-    gc.collect()
-    gc.freeze()
-
-
 def run(channel: Channel) -> None:
-    """Serve one task from start to end; return when the process may exit."""
+    """Serve one task from start to end, and leave; return only if there is none."""
     message = channel.receive()
     if message is None:
         return
     # From here on modules are the project's: no compiled files beside them.
     sys.dont_write_bytecode = True
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    # Exit handlers run last come first: after those of the cells and after the shell has emptied its namespace.
-    atexit.register(_let_go)
     channel.take_over_output(message["secret"])
     try:
         worker = Worker(msgspec.convert(message["task"], StepTask), channel, message["hold"])
@@ -277,6 +277,7 @@ def run(channel: Channel) -> None:
         failure = Failure("internal", f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
         channel.place({"event": "executed", "failure": msgspec.to_builtins(failure), "holes": {}})
         os._exit(1)
+    worker.leave()
 
 
 # The shell imports it in the first cell; then it would count as something that the cell looks up.

@@ -174,16 +174,27 @@ def test_background_processes_that_stay_are_ended_with_a_warning(trial: Trial) -
     assert any(event["event"] == "log" and "still running" in event["text"] for event in done.events)
 
 
-def test_files_are_taken_after_buffers_are_flushed(trial: Trial) -> None:
+def test_files_are_taken_after_everything_has_come_to_its_end(trial: Trial) -> None:
+    (trial.project / "keeper.py").write_text("log = open('module.txt', 'w')\nlog.write('of a module')\n")
     done = trial.good(
+        "import atexit, threading, time, weakref, zipfile, keeper\n"
         "log = open('open.txt', 'w')\nlog.write('never closed')\nkept = [open('raw.bin', 'wb')]\nkept[0].write(b'x')\n"
-        "import atexit\natexit.register(lambda: open('exit.txt', 'w').write('y'))"
+        "kept.append(kept)\n"
+        "atexit.register(lambda: open('exit.txt', 'w').write(log.name))\n"
+        "class Late:\n    def __del__(self):\n        open('deleted.txt', 'w').write('z')\n"
+        "late = [Late()]\nlate.append(late)\n"
+        "archive = zipfile.ZipFile('a.zip', 'w')\narchive.writestr('inner', 'text')\n"
+        "from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(1)\n"
+        "_ = pool.submit(lambda: (time.sleep(0.4), open('pool.txt', 'w').write('p')))\n"
+        "import ctypes\nlibc = ctypes.CDLL(None)\nlibc.fopen.restype = ctypes.c_void_p\n"
+        "handle = libc.fopen(b'c.txt', b'w')\n"
+        "libc.fputs.argtypes = [ctypes.c_char_p, ctypes.c_void_p]\n_ = libc.fputs(b'from C', handle)"
     )
-    assert {entry.path: entry.size for entry in done.finished.diff.changed} == {
-        "open.txt": 12,
-        "raw.bin": 1,
-        "exit.txt": 1,
-    }
+    sizes = {entry.path: entry.size for entry in done.finished.diff.changed}
+    assert sizes.pop("a.zip") > 100
+    assert sizes == {
+        "open.txt": 12, "raw.bin": 1, "exit.txt": 8, "deleted.txt": 1, "pool.txt": 1, "module.txt": 11, "c.txt": 6,
+    }  # fmt: skip
 
 
 def test_the_project_is_seen_at_its_own_path_and_stays_as_it_is(trial: Trial) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,18 @@ def test_files_beyond_the_project(filled: Trial) -> None:
     )
     assert set(done.finished.reads.outside) == {str(other)}
     assert done.finished.result.wrote_outside == (str(written),)
+
+
+def test_modules_beyond_the_project_count_by_content(filled: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of an editable install do."""
+    other = filled.folder / "other"
+    other.mkdir()
+    (other / "shared_code.py").write_text("import shared_more")
+    (other / "shared_more.py").write_text("value = 1")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(other), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    done = filled.good("import shared_code")
+    assert set(done.finished.reads.outside) == {str(other / "shared_code.py"), str(other / "shared_more.py")}
+    assert set(done.finished.result.modules) == {"shared_code", "shared_more"}
 
 
 def test_a_cell_that_does_nothing_reads_nothing(filled: Trial) -> None:

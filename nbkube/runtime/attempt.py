@@ -27,6 +27,9 @@ from nbkube.storage.model import ObjectStore
 SETTLE = 30.0
 """Seconds that processes which a step has started may run on after its good end."""
 
+_START = 120.0
+"""Seconds in which a process is ready even on a machine that has much to do."""
+
 Event = dict[str, Any]
 
 
@@ -188,6 +191,9 @@ class Attempt:
     def _await_executed(self, timeout: float | None) -> Executed:
         assert self._connection is not None
         passed = self._transcript.passed
+        started = self._connection.started
+        self._connection.pump(lambda: bool(started), time.monotonic() + _START)
+        # The step's time begins when its process is ready, however busy the machine is.
         deadline = None if timeout is None else time.monotonic() + timeout
         if not self._connection.pump(lambda: bool(passed), deadline):
             cell = self._transcript.cell

@@ -139,7 +139,7 @@ class Connection:
             if name == "watch":
                 self._watched(message)
             elif message["event"] == "started":
-                self.started = message
+                self.started.update(message)
             else:
                 self._transcript.message(message)
 

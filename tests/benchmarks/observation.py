@@ -1,9 +1,9 @@
 """What observing a run costs: `python -m tests.benchmarks.observation`.
 
-Every process of a run of the examples is started with timers around all that observes: the audit hook and what it
-calls, the comparison of loaded values before and after, and the taking of access times and files after a step. Their
-sum is compared with the processor time of the whole run. The timers' own cost is counted as observation, so
-the figure is an upper bound.
+Every process of a run of the examples is started with timers around all that observes: the watched look-ups of paths,
+the comparison of loaded values before and after, and the taking of access times and files after a step. Their sum is
+compared with the processor time of the whole run. The timers' own cost is counted as observation, so the figure is an
+upper bound.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ TIMERS = """
 import atexit, functools, importlib.abc, os, sys, time
 
 WATCHED = {
-    "nbkube.runtime.observation": {"Observation": ["start", "into", "_hook", "_look", "_miss"]},
-    "nbkube.state.changes": {"": ["take_baseline", "is_changed"]},
+    "nbkube.runtime.observation": {"Observation": ["start", "into"]},
+    "nbkube.runtime.looks": {"Looks": ["found", "read", "absent", "written"]},
+    "nbkube.state.mutation": {"": ["take_baseline", "is_changed"]},
     "nbkube.state.workspace": {"Workspace": ["observe"]},
 }
 spent, inside = {}, []

@@ -83,10 +83,10 @@ def test_cancel_ends_every_process_of_the_step(trial: Trial) -> None:
 def test_a_step_that_ignores_signals_is_killed(trial: Trial) -> None:
     cell = "import signal, time\nfor n in (15, 2, 1):\n    signal.signal(n, signal.SIG_IGN)\ntime.sleep(1000)"
     started = time.monotonic()
-    done = trial.run(cell, timeout=1.5)
+    done = trial.run(cell, timeout=3)
     assert (done.failure.kind, done.failure.cell, done.failure.exit_code) == ("timeout", 1, 124)
-    assert "1.5 seconds" in done.failure.message
-    assert time.monotonic() - started < 12
+    assert "3 seconds" in done.failure.message
+    assert time.monotonic() - started < 40
     assert done.finished.result.failure == done.failure
 
 

@@ -205,14 +205,18 @@ class FileView:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             pack = Pack(folder / "files")
             nodes = dict(self.nodes)
+            diagnostics = list(self.diagnostics)
             for path in self._to_freeze():
-                frozen = self._frozen(path, self.nodes[path], pack)
-                if frozen is None:
+                try:
+                    nodes[path] = self._frozen(path, self.nodes[path], pack)
+                except FileNotFoundError:
                     del nodes[path]
-                else:
-                    nodes[path] = frozen
+                except PermissionError:
+                    del nodes[path]
+                    diagnostics.append(_unreadable(path))
             pack.flush()
-        return FileView(self.root, nodes, self._digests, self.diagnostics, Yard(folder / "used"), self.left_out)
+        yard = Yard(folder / "used")
+        return FileView(self.root, nodes, self._digests, tuple(diagnostics), yard, self.left_out)
 
     def _to_freeze(self) -> Iterator[str]:
         files = [(node.size, path) for path, node in self.nodes.items() if node.kind == "file" and node.source]
@@ -222,15 +226,10 @@ class FileView:
             if (left >= 0 and size <= _FROZEN_FILE) or path.endswith(".ipynb"):  # notebooks are saved again and again
                 yield path
 
-    def _frozen(self, path: str, node: Node, pack: Pack) -> Node | None:
+    def _frozen(self, path: str, node: Node, pack: Pack) -> Node:
         """Copy one file. Its node keeps the identity of the original, under which its digest is known to later runs."""
         began = time.time_ns()
-        try:
-            status, data, rested = read_at_rest(node.source)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StateError(f"{path} cannot be read: {error.strerror}. Leave it out by {IGNORE_FILE}.") from error
+        status, data, rested = read_at_rest(node.source)
         identity = identity_of(status)
         digest = self._computed.get(path, "") if identity == node.identity and rested else ""
         if not digest and not (rested and has_rested(identity, began)):
@@ -246,6 +245,11 @@ def link_digest(target: str) -> str:
 def changed_meanwhile(path: str) -> StateError:
     """Return the error for a project file that is not what it was when the run began."""
     return StateError(f"{path} was changed while the run was going on. Run the notebook again.")
+
+
+def _unreadable(path: str) -> Diagnostic:
+    hint = f"make it readable, or name it in {IGNORE_FILE}"
+    return Diagnostic("warning", "workspace", Place(path), "cannot be read and is left out", hint)
 
 
 def checked_path(path: str) -> str:

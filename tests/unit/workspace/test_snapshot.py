@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -240,6 +242,27 @@ def test_a_file_that_never_rests_is_taken_as_it_is(tmp_path: Path) -> None:
         work = prepare(view, tmp_path / f"work{number}", LocalStore(tmp_path / "store"))
         assert view.digest("log") == hashlib.sha256((work.target / "log").read_bytes()).hexdigest()
         assert (work.target / "data").read_text() == "data"
+
+
+def test_what_the_user_may_not_read_is_left_out_and_said() -> None:
+    folder = Path(tempfile.mkdtemp())  # the usual temporary folder of tests is closed to other users
+    user = os.geteuid()
+    try:
+        fill(folder / "project", "secret", "data")
+        (folder / "project" / "secret").chmod(0)
+        (folder / "frozen").mkdir()
+        for path in (folder, folder / "frozen"):
+            path.chmod(0o777)
+        if user == 0:  # root may read everything
+            os.seteuid(65534)
+        view = snapshot(folder / "project").freeze(folder / "frozen")
+        assert sorted(view.nodes) == ["data"]
+        assert [str(one) for one in view.diagnostics] == [
+            "secret: cannot be read and is left out. Fix: make it readable, or name it in .nbkubeignore"
+        ]
+    finally:
+        os.seteuid(user)
+        shutil.rmtree(folder)
 
 
 BAD_PATHS = ["", ".", "..", "/etc/passwd", "a/../../b", "a//b", "./a", "a/", "a/.", "a\0b"]

@@ -5,21 +5,20 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from nbkube.engines.model import Listener, Submission
+from nbkube.engines.results import Result, Results
 from nbkube.engines.schedule import Group, Outcome, Schedule, State
 from nbkube.errors import NbkubeError
 from nbkube.runtime import cache
-from nbkube.runtime.attempt import Attempt, Executed, Finished
-from nbkube.runtime.commit import commit, distributions, installed_versions
-from nbkube.runtime.program import SCHEMA, Failure, StepManifest, StepProgram, StepTask
-from nbkube.state.model import FileDiff, OutputRef
+from nbkube.runtime.attempt import Attempt, Executed
+from nbkube.runtime.program import Failure, StepTask
+from nbkube.state.model import OutputRef
 from nbkube.state.proof import matches
 from nbkube.state.snapshot import FileView
 from nbkube.state.workspace import remove_tree
@@ -27,20 +26,7 @@ from nbkube.storage.model import ObjectStore
 
 RETRY_KINDS = frozenset({"error", "killed", "timeout", "exit"})
 FIRST_BACKOFF = 1.0
-
-
-@dataclass(frozen=True)
-class Result(Outcome):
-    """An outcome with what a run shows of it."""
-
-    manifest: str = ""
-    cached: bool = False
-    seconds: float = 0.0
-    peak_memory: int = 0
-    cpu_seconds: float = 0.0
-    metrics: Mapping[str, Any] | None = None
-    executed: str = ""
-    log: str = ""
+HOLE = "HoleError"
 
 
 class LocalEngine:
@@ -69,6 +55,7 @@ class LocalRun:
         self._submission = submission
         self._listener = listener
         self._work = work / submission.run
+        self._results = Results(store, submission)
         self._schedule: Schedule[Result] = Schedule(submission.units, submission.edges)
         self._changed = threading.Condition()
         self._threads: dict[int, tuple[str, Attempt | None]] = {}
@@ -148,8 +135,10 @@ class LocalRun:
             if failed is not None:
                 self._cancel_running(lambda first: first > failed)
             limit = 1 if self._submission.adversarial else self._submission.parallel
-            for group in list(plan.ready(reverse=self._submission.adversarial)):
-                if len(self._threads) - self._waiting >= limit:
+            while len(self._threads) - self._waiting < limit:
+                # Asked anew each time: starting one group may take others into it.
+                group = next(iter(plan.ready(reverse=self._submission.adversarial)), None)
+                if group is None:
                     break
                 self._launch(group)
         return bool(self._threads) or not (self._cancelled or self._fault is not None or self._settled())
@@ -167,7 +156,7 @@ class LocalRun:
                 return
             if group.early:
                 group.early = False
-                reason = self._outdated(group)
+                reason = self._outdated(group.first, group.outcome)
                 if reason:
                     self._listener({"event": "again", "step": self._name(group.first), "reason": reason})
                     group.state, group.outcome = State.PENDING, None
@@ -176,14 +165,10 @@ class LocalRun:
                 return
             plan.final = group.last + 1
 
-    def _outdated(self, group: Group[Result]) -> str | None:
-        outcome = group.outcome
-        if outcome is None:
-            return None
-        bindings = self._schedule.bindings(group.first)
-        return cache.mismatch(outcome.reads, outcome.touched, bindings) or matches(
-            outcome.files, self._view_at(group.first)
-        )
+    def _outdated(self, unit: int, outcome: Outcome) -> str | None:
+        """Tell whether a unit would see something else now than what its outcome was made from."""
+        bindings = self._schedule.bindings(unit)
+        return cache.mismatch(outcome.reads, outcome.touched, bindings) or matches(outcome.files, self._view_at(unit))
 
     def _launch(self, group: Group[Result]) -> None:
         plan = self._schedule
@@ -196,7 +181,14 @@ class LocalRun:
         thread = threading.Thread(target=self._work_on, args=(group, token), name=self._name(group.first), daemon=True)
         thread.start()
 
-    def _cancel_running(self, which: Any) -> None:
+    def _follow_record(self, group: Group[Result]) -> None:
+        """Run units together that an earlier run had to."""
+        last = self._results.remembered(group)
+        later = [self._schedule.groups.get(index) for index in range(group.last + 1, last + 1)]
+        if later and all(one is not None and one.state is State.PENDING for one in later):
+            self._schedule.join(group.first, last)
+
+    def _cancel_running(self, which: Callable[[int], bool]) -> None:
         for first, (_, attempt) in self._threads.items():
             if attempt is not None and which(first):
                 attempt.cancel()
@@ -223,9 +215,43 @@ class LocalRun:
         if result is None:
             group.state = State.PENDING
             return
+        if result.failure is not None and result.failure.type == HOLE and self._join_to_maker(group, result):
+            return
         group.outcome = result
         group.state = State.FAILED if result.failure else State.DONE
         self._report(group, result)
+
+    def _join_to_maker(self, group: Group[Result], result: Result) -> bool:
+        """A step has looked up a value that could not be stored: run it again in the process that makes the value."""
+        plan = self._schedule
+        bindings = plan.bindings(group.first)
+        holes = {name for name in result.reads if name in bindings and bindings[name].kind == "hole"}
+        makers = [
+            first for first, one in plan.groups.items() if one.outcome and holes.intersection(one.outcome.outputs)
+        ]
+        makers = [first for first in makers if first < group.first]
+        if not makers:
+            return False
+        maker = plan.groups[min(makers)]
+        self._fuse_groups(maker, group.last, {name: bindings[name].reason for name in holes})
+        maker.state, maker.outcome = State.PENDING, None
+        plan.final = min(plan.final, maker.first)
+        return True
+
+    def _fuse_groups(self, group: Group[Result], last: int, holes: Mapping[str, str]) -> None:
+        for swallowed in self._schedule.join(group.first, last):
+            _, running = self._threads.pop(swallowed.first, ("", None))
+            if running is not None:
+                running.cancel()
+        self._results.remember(group)
+        self._listener(
+            {
+                "event": "fused",
+                "step": self._name(group.first),
+                "with": [self._name(unit) for unit in range(group.first + 1, group.last + 1)],
+                "reason": "; ".join(f"{name} {why}" for name, why in sorted(holes.items())),
+            }
+        )
 
     def _produce(self, group: Group[Result], token: str) -> Result | None:
         """Find or make a group's result; None when it was cancelled."""
@@ -233,47 +259,40 @@ class LocalRun:
             bindings = self._schedule.bindings(group.first)
             view = self._view_at(group.first)
             wanted = self._schedule.wanted(group.first, group.last)
-        hit = self._look_up(group, bindings, view, wanted)
-        if hit is not None:
-            return hit
-        retries = self._submission.units[group.first].options.retries
-        for number in range(retries + 1):
-            result = self._attempt(group, token, bindings, view)
-            failure = result.failure if result else None
-            if failure is None or failure.kind not in RETRY_KINDS or number == retries:
-                return result
-            pause = FIRST_BACKOFF * 2**number
+        found = self._results.find(group, bindings, view, wanted)
+        retries = 0 if found else self._submission.units[group.first].options.retries
+        number = 0
+        while found is None or (number < retries and self._is_worth_retrying(group, found, number)):
+            found = self._attempt(group, token, bindings, view)
+            if found is None or found.failure is None:
+                break
+            number += 1
+        return found
+
+    def _is_worth_retrying(self, group: Group[Result], result: Result, number: int) -> bool:
+        """Wait a while before the next attempt; False if the failure came from starting too early."""
+        failure = result.failure
+        if failure is None or failure.kind not in RETRY_KINDS:
+            return False
+        pause = FIRST_BACKOFF * 2**number
+        with self._changed:
+            self._waiting += 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._cancelled or self._schedule.final >= group.first)
+            self._waiting -= 1
+            if self._cancelled or (group.early and self._outdated(group.first, result)):
+                return False
+            group.early = False
             self._listener(
                 {"event": "retry", "step": self._name(group.first), "reason": failure.message, "seconds": pause}
             )
-            with self._changed:
-                if self._changed.wait_for(lambda: self._cancelled, pause):
-                    return None
-        return None
-
-    def _programs(self, group: Group[Result]) -> list[StepProgram]:
-        return [unit.program for unit in self._submission.units[group.first : group.last + 1]]
-
-    def _key(self, group: Group[Result], bindings: Mapping[str, OutputRef]) -> str:
-        units = self._submission.units[group.first : group.last + 1]
-        private = not self._submission.use_cache or any(not unit.options.cache for unit in units)
-        salt = self._submission.run if private else ""
-        return cache.step_key([unit.program for unit in units], bindings, salt=salt)
-
-    def _look_up(
-        self, group: Group[Result], bindings: Mapping[str, OutputRef], view: FileView, wanted: set[str]
-    ) -> Result | None:
-        key = self._key(group, bindings)
-        found = cache.find(self._store, key, bindings, lambda files: matches(files, view), installed_versions, wanted)
-        if found is None:
-            return None
-        return _result(found, self._record_name(found), cached=True)
+            return not self._changed.wait_for(lambda: self._cancelled, pause)
 
     def _attempt(
         self, group: Group[Result], token: str, bindings: dict[str, OutputRef], view: FileView
     ) -> Result | None:
         first = self._submission.units[group.first]
-        place = self._work / f"{first.program.unit}-{token}-{group.runs}"
+        place = self._work / f"{first.program.unit}-{token}-{uuid.uuid4().hex[:6]}"
         task = StepTask(
             program=first.program,
             attempt=token,
@@ -287,7 +306,7 @@ class LocalRun:
         name = self._name(group.first)
         attempt = Attempt(task, view, self._store, lambda event: self._listener({"step": name, **event}))
         with self._changed:
-            if self._cancelled or self._threads.get(group.first, ("", None))[0] != token:
+            if not self._is_current(group, token):
                 return None
             self._threads[group.first] = (token, attempt)
         started = time.time()
@@ -297,12 +316,18 @@ class LocalRun:
         finally:
             remove_tree(place)
         with self._changed:
-            if self._cancelled or self._threads.get(group.first, ("", None))[0] != token:
+            if not self._is_current(group, token):
                 return None
         failure = finished.result.failure or executed.failure
-        if failure is not None and failure.kind == "cancelled":
+        if failure is None:
+            return self._results.commit(group, token, bindings, finished, started)
+        if failure.kind == "cancelled":
             return None
-        return self._publish(group, token, bindings, finished, failure, started)
+        return self._results.failed(group, token, bindings, finished, failure, started)
+
+    def _is_current(self, group: Group[Result], token: str) -> bool:
+        """Tell whether a thread's group is still its own: not cancelled, not swallowed by another."""
+        return not self._cancelled and self._threads.get(group.first, ("", None))[0] == token
 
     def _execute(self, group: Group[Result], attempt: Attempt, timeout: float | None) -> Executed:
         """Run the first unit, and the following ones in the same process as long as an unstorable value joins them."""
@@ -323,21 +348,10 @@ class LocalRun:
         """Return the unit up to which the living process must go on; None when cancelled. Waits for what it needs."""
         with self._changed:
             plan = self._schedule
+            read = plan.wanted(group.first, done)
             last = max(group.last, plan.last_reader(group.first, done, set(holes)))
             if last > group.last:
-                for swallowed in plan.join(group.first, last):
-                    _, running = self._threads.pop(swallowed.first, ("", None))
-                    if running is not None:
-                        running.cancel()
-                self._remember(group)
-                self._listener(
-                    {
-                        "event": "fused",
-                        "step": self._name(group.first),
-                        "with": [self._name(unit) for unit in range(group.first + 1, group.last + 1)],
-                        "reason": "; ".join(f"{name} {why}" for name, why in sorted(holes.items())),
-                    }
-                )
+                self._fuse_groups(group, last, {name: why for name, why in holes.items() if name in read})
             self._waiting += 1
             self._changed.notify_all()
             self._changed.wait_for(
@@ -345,70 +359,6 @@ class LocalRun:
             )
             self._waiting -= 1
             return None if self._cancelled else group.last
-
-    # -- results ---------------------------------------------------------------------------------------------------
-
-    def _publish(
-        self,
-        group: Group[Result],
-        token: str,
-        bindings: dict[str, OutputRef],
-        finished: Finished,
-        failure: Failure | None,
-        started: float,
-    ) -> Result:
-        result = finished.result
-        versions = {} if failure else distributions(result.modules, result.module_files)
-        key = self._key(group, bindings)
-        manifest = StepManifest(
-            schema=SCHEMA,
-            key=key,
-            units=tuple(program.unit for program in self._programs(group)),
-            attempt=token,
-            outputs={} if failure else result.outputs,
-            reads=result.reads,
-            touched=result.touched,
-            files=finished.reads,
-            diff=FileDiff() if failure else finished.diff,
-            distributions=versions,
-            metrics=result.metrics,
-            executed=result.executed,
-            log=finished.log,
-            seconds=finished.seconds,
-            cpu_seconds=result.cpu_seconds,
-            peak_memory=result.peak_memory,
-            started=started,
-            wrote_outside=result.wrote_outside,
-        )
-        if failure is not None:
-            return replace(_result(manifest, ""), failure=failure)
-        proof = cache.step_proof(manifest.reads, manifest.files, manifest.distributions)
-        winner = commit(self._store, key, proof, manifest)
-        # A lost race: the steps after this one use what the manifest holds, never what this process made.
-        return _result(winner, self._record_name(winner))
-
-    def _record_name(self, manifest: StepManifest) -> str:
-        proof = cache.step_proof(manifest.reads, manifest.files, manifest.distributions)
-        return f"steps/{manifest.key}/{proof}.json"
-
-    def _remember(self, group: Group[Result]) -> None:
-        """Keep for the next run that these units belong together; advice only, so the last writer may win."""
-        programs = self._programs(group)
-        record = msgspec.json.encode([program.digest for program in programs])
-        self._store.write(f"records/{programs[0].digest}.json", record)
-
-    def _follow_record(self, group: Group[Result]) -> None:
-        data = self._store.read(f"records/{self._programs(group)[0].digest}.json")
-        if data is None or group.last > group.first:
-            return
-        known: list[str] = msgspec.json.decode(data, type=list[str])
-        units = self._submission.units[group.first : group.first + len(known)]
-        if [unit.program.digest for unit in units] != known:
-            return
-        last = group.first + len(known) - 1
-        inside = [self._schedule.groups.get(index) for index in range(group.first + 1, last + 1)]
-        if all(one is not None and one.state is State.PENDING and one.last == one.first for one in inside):
-            self._schedule.join(group.first, last)
 
     def _view_at(self, unit: int) -> FileView:
         view = self._base
@@ -455,24 +405,6 @@ class LocalRun:
         for outcome in self._schedule.before(len(self._submission.units)):
             found.update(outcome.metrics or {})
         return found
-
-
-def _result(manifest: StepManifest, name: str, *, cached: bool = False) -> Result:
-    return Result(
-        outputs=manifest.outputs,
-        diff=manifest.diff,
-        reads=manifest.reads,
-        touched=manifest.touched,
-        files=manifest.files,
-        manifest=name,
-        cached=cached,
-        seconds=0.0 if cached else manifest.seconds,
-        peak_memory=manifest.peak_memory,
-        cpu_seconds=manifest.cpu_seconds,
-        metrics=manifest.metrics,
-        executed=manifest.executed,
-        log=manifest.log,
-    )
 
 
 def clean_work(work: Path, *, older_than: float = 86400.0) -> None:

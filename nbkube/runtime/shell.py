@@ -208,7 +208,7 @@ class StepShell(InteractiveShell):
         self.channel.flush()
         # In a longer command line pip pretends.
         environment = {**os.environ, "PIP_DRY_RUN": "1"} if " install " in cmd else None
-        code = subprocess.call(cmd, shell=True, executable=os.environ.get("SHELL"), env=environment)
+        code = subprocess.call([os.environ.get("SHELL") or "/bin/sh", "-c", cmd], env=environment)
         self.user_ns["_exit_code"] = -(code - 128) if code > 128 else code
 
     def getoutput(self, cmd: str, split: bool = True, depth: int = 0) -> Any:

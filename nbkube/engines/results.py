@@ -1,0 +1,140 @@
+"""Results of groups: found in the store or committed to it, and what is remembered for the next run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from nbkube.engines.model import Submission, UnitPlan
+from nbkube.engines.schedule import Group, Outcome
+from nbkube.runtime import cache
+from nbkube.runtime.attempt import Finished
+from nbkube.runtime.commit import commit, distributions, installed_versions
+from nbkube.runtime.program import SCHEMA, Failure, StepManifest
+from nbkube.state.model import FileDiff, OutputRef
+from nbkube.state.proof import matches
+from nbkube.state.snapshot import FileView
+from nbkube.storage.model import ObjectStore
+
+
+@dataclass(frozen=True)
+class Result(Outcome):
+    """An outcome with what a run shows of it. `manifest` is the record's name, "" for a failure."""
+
+    manifest: str = ""
+    cached: bool = False
+    seconds: float = 0.0
+    peak_memory: int = 0
+    cpu_seconds: float = 0.0
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    executed: str = ""
+    log: str = ""
+
+
+class Results:
+    """The store as a run uses it."""
+
+    def __init__(self, store: ObjectStore, submission: Submission) -> None:
+        self._store = store
+        self._submission = submission
+
+    def find(
+        self, group: Group[Result], bindings: Mapping[str, OutputRef], view: FileView, wanted: set[str]
+    ) -> Result | None:
+        """Return a result whose proof holds for what the group would see now."""
+        key = self._key(group, bindings)
+        found = cache.find(self._store, key, bindings, lambda files: matches(files, view), installed_versions, wanted)
+        return _result(found, cached=True) if found else None
+
+    def commit(
+        self, group: Group[Result], attempt: str, bindings: Mapping[str, OutputRef], finished: Finished, started: float
+    ) -> Result:
+        """Publish what an attempt has made; the result is that of the manifest which counts, this one or an earlier."""
+        manifest = self._manifest(group, attempt, bindings, finished, started)
+        # A lost race: the steps after this one use what the manifest holds, never what this process made.
+        return _result(commit(self._store, manifest.key, _proof(manifest), manifest))
+
+    def failed(
+        self,
+        group: Group[Result],
+        attempt: str,
+        bindings: Mapping[str, OutputRef],
+        finished: Finished,
+        failure: Failure,
+        started: float,
+    ) -> Result:
+        """Return what is known of an attempt that failed; nothing of it is published."""
+        manifest = self._manifest(group, attempt, bindings, finished, started)
+        return replace(_result(manifest), manifest="", outputs={}, diff=FileDiff(), failure=failure)
+
+    def remember(self, group: Group[Result]) -> None:
+        """Keep for the next run that these units belong together; advice only, so the last writer may win."""
+        digests = [unit.program.digest for unit in self._units(group)]
+        self._store.write(f"records/{digests[0]}.json", msgspec.json.encode(digests))
+
+    def remembered(self, group: Group[Result]) -> int:
+        """Return the last unit that an earlier run of this code ran in one process with the group's first."""
+        data = self._store.read(f"records/{self._submission.units[group.first].program.digest}.json")
+        known: list[str] = msgspec.json.decode(data, type=list[str]) if data else []
+        units = self._submission.units[group.first : group.first + len(known)]
+        same = [unit.program.digest for unit in units] == known
+        return max(group.last, group.first + len(known) - 1) if same else group.last
+
+    def _units(self, group: Group[Result]) -> Sequence[UnitPlan]:
+        return self._submission.units[group.first : group.last + 1]
+
+    def _key(self, group: Group[Result], bindings: Mapping[str, OutputRef]) -> str:
+        units = self._units(group)
+        private = not self._submission.use_cache or any(not unit.options.cache for unit in units)
+        salt = self._submission.run if private else ""
+        return cache.step_key([unit.program for unit in units], bindings, salt=salt)
+
+    def _manifest(
+        self, group: Group[Result], attempt: str, bindings: Mapping[str, OutputRef], finished: Finished, started: float
+    ) -> StepManifest:
+        result = finished.result
+        return StepManifest(
+            schema=SCHEMA,
+            key=self._key(group, bindings),
+            units=tuple(unit.program.unit for unit in self._units(group)),
+            attempt=attempt,
+            outputs=result.outputs,
+            reads=result.reads,
+            touched=result.touched,
+            files=finished.reads,
+            diff=finished.diff,
+            distributions=distributions(result.modules, result.module_files),
+            metrics=result.metrics,
+            executed=result.executed,
+            log=finished.log,
+            seconds=finished.seconds,
+            cpu_seconds=result.cpu_seconds,
+            peak_memory=result.peak_memory,
+            started=started,
+            wrote_outside=result.wrote_outside,
+        )
+
+
+def _proof(manifest: StepManifest) -> str:
+    return cache.step_proof(manifest.reads, manifest.files, manifest.distributions)
+
+
+def _result(manifest: StepManifest, *, cached: bool = False) -> Result:
+    return Result(
+        outputs=manifest.outputs,
+        diff=manifest.diff,
+        reads=manifest.reads,
+        touched=manifest.touched,
+        files=manifest.files,
+        manifest=f"steps/{manifest.key}/{_proof(manifest)}.json",
+        cached=cached,
+        seconds=0.0 if cached else manifest.seconds,
+        peak_memory=manifest.peak_memory,
+        cpu_seconds=manifest.cpu_seconds,
+        metrics=manifest.metrics,
+        executed=manifest.executed,
+        log=manifest.log,
+    )

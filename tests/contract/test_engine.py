@@ -1,0 +1,230 @@
+"""What every engine must do with a submission: order, results, failures, retries, fusing, validation, cancelling."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nbkube.engines.local import LocalEngine
+from nbkube.engines.model import Engine, RunHandle
+from nbkube.notebook import read_notebook
+from nbkube.pipeline import build_pipeline
+from nbkube.plan import Plan
+from nbkube.storage import open_store
+from tests.building import CellText, write_notebook
+
+EngineMaker = Callable[[Path, Plan], Engine]
+
+
+def local_engine(folder: Path, plan: Plan) -> Engine:
+    return LocalEngine(open_store(folder / "store"), folder / "work", plan.files(folder / f"files-{time.time_ns()}"))
+
+
+@pytest.fixture(params=[local_engine], ids=["local"])
+def make_engine(request: pytest.FixtureRequest) -> EngineMaker:
+    maker: EngineMaker = request.param
+    return maker
+
+
+@dataclass
+class Story:
+    """A run as its listener saw it."""
+
+    events: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def of(self, kind: str) -> list[Mapping[str, Any]]:
+        return [event for event in self.events if event["event"] == kind]
+
+    @property
+    def phase(self) -> str:
+        return str(self.of("run-ended")[-1]["phase"])
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return dict(self.of("run-ended")[-1]["metrics"])
+
+    def last(self, step: str) -> Mapping[str, Any]:
+        return [event for event in self.of("step-ended") if event["step"] == step][-1]
+
+    def started(self) -> list[str]:
+        return [event["step"] for event in self.of("started")]
+
+
+class Bench:
+    """A project in which notebooks are run on an engine."""
+
+    def __init__(self, folder: Path, make_engine: EngineMaker) -> None:
+        self.folder = folder
+        self.project = folder / "project"
+        self.project.mkdir()
+        self._make_engine = make_engine
+        self.handle: RunHandle | None = None
+        self._numbers = 0
+
+    def submit(
+        self, cells: Sequence[CellText], options: Mapping[str, Mapping[str, Any]] | None = None, **how: Any
+    ) -> tuple[RunHandle, Story]:
+        notebook = write_notebook(self.project / "work.ipynb", cells)
+        plan = Plan.of(build_pipeline(read_notebook(notebook), options=options), notebook)
+        self._numbers += 1
+        story = Story()
+        submission = plan.submission(f"run-{self._numbers}", parallel=how.pop("parallel", 2), **how)
+        return self._make_engine(self.folder, plan).submit(submission, story.events.append), story
+
+    def run(self, cells: Sequence[CellText], options: Mapping[str, Any] | None = None, **how: Any) -> Story:
+        handle, story = self.submit(cells, options, **how)
+        assert handle.wait(90)
+        return story
+
+
+@pytest.fixture
+def bench(tmp_path: Path, make_engine: EngineMaker) -> Bench:
+    return Bench(tmp_path, make_engine)
+
+
+def test_values_go_from_step_to_step_and_metrics_come_out(bench: Bench) -> None:
+    story = bench.run([("step:a", "x = [1]"), ("step:b", "x.append(2)"), ("pipeline-metrics", "total = sum(x)")])
+    assert (story.phase, story.metrics) == ("Succeeded", {"total": 3})
+    assert story.started() == ["a", "b", "metrics"]
+
+
+def test_independent_steps_run_beside_each_other(bench: Bench) -> None:
+    wait = "import time\nstart_{0} = time.time()\ntime.sleep(1.5)\nend_{0} = time.time()"
+    cells = [("step:a", wait.format("a")), ("step:b", wait.format("b"))]
+    story = bench.run([*cells, ("pipeline-metrics", "together = start_b < end_a and start_a < end_b")])
+    assert story.metrics == {"together": True}
+
+
+def test_adversarial_order_gives_the_same(bench: Bench) -> None:
+    cells: list[CellText] = [("step:a", "x = 1"), ("step:b", "y = 2"), ("pipeline-metrics", "total = x * 10 + y")]
+    story = bench.run(cells, adversarial=True, parallel=4)
+    assert story.metrics == {"total": 12}
+    assert story.started() == ["b", "a", "metrics"]
+
+
+def test_a_step_that_ran_too_early_runs_again(bench: Bench) -> None:
+    # Nothing tells analysis that `spread` writes a file, or that `gather` looks for one.
+    (bench.project / "quiet.py").write_text(
+        "import time\nfrom pathlib import Path\n"
+        "def spread(): time.sleep(2); Path('made.txt').write_text('made')\n"
+        "def gather(): return [one.name for one in Path('.').iterdir() if one.name == 'made.txt']\n"
+    )
+    cells: list[CellText] = [
+        ("step:first", "import quiet\nquiet.spread()"),
+        ("step:second", "import quiet\nfound = quiet.gather()"),
+        ("pipeline-metrics", "print(found)"),
+    ]
+    story = bench.run(cells)
+    assert story.metrics == {"found": ["made.txt"]}
+
+
+def test_a_failure_stops_what_follows_and_keeps_what_came_before(bench: Bench) -> None:
+    cells: list[CellText] = [("step:a", "x = 1"), ("step:b", "y = x\ny / 0"), ("step:c", "z = y")]
+    story = bench.run(cells)
+    assert story.phase == "Failed"
+    failure = story.last("b")["failure"]
+    assert (failure["cell"], failure["line"], failure["type"]) == (2, 2, "ZeroDivisionError")
+    assert story.started() == ["a", "b"]
+    again = bench.run([cells[0], ("step:b", "y = x"), cells[2]])
+    assert again.phase == "Succeeded"
+    assert again.started() == ["b", "c"]
+
+
+def test_a_later_failure_does_not_hide_an_earlier_one(bench: Bench) -> None:
+    cells: list[CellText] = [
+        ("step:slow", "import time\ntime.sleep(2)\nassert False, 'the first in the notebook'"),
+        ("step:quick", "assert False, 'the first in time'"),
+    ]
+    handle, story = bench.submit(cells)
+    assert handle.wait(60)
+    assert story.last("slow")["failure"]["message"] == "the first in the notebook"
+
+
+def test_retries(bench: Bench, tmp_path: Path) -> None:
+    count = tmp_path / "count.txt"
+    source = f"from pathlib import Path\npath = Path({str(count)!r})\n"
+    source += "tries = len(path.read_text()) if path.exists() else 0\n"
+    source += "path.write_text('x' * (tries + 1))\nassert tries >= 1, 'not yet'"
+    story = bench.run([("step:a", source)], {"a": {"retries": 2}})
+    assert story.phase == "Succeeded"
+    assert [event["reason"] for event in story.of("retry")] == ["not yet"]
+
+
+def test_timeout(bench: Bench) -> None:
+    story = bench.run([("step:a", "import time\ntime.sleep(60)")], {"a": {"timeout": "2s"}})
+    assert story.phase == "Failed"
+    assert story.last("a")["failure"]["kind"] == "timeout"
+
+
+def test_a_step_that_is_killed(bench: Bench) -> None:
+    story = bench.run([("step:a", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")])
+    assert story.phase == "Failed"
+    assert story.last("a")["failure"]["kind"] == "killed"
+
+
+def test_steps_joined_by_an_unstorable_value_share_a_process(bench: Bench) -> None:
+    cells: list[CellText] = [
+        ("step:make", "rows = (n * n for n in range(5))\nfirst = next(rows)"),
+        ("step:between", "other = 7"),
+        ("step:use", "rest = list(rows)"),
+        ("pipeline-metrics", "total = sum(rest) + first + other"),
+    ]
+    story = bench.run(cells)
+    assert story.metrics == {"total": 37}
+    assert [(event["step"], event["with"]) for event in story.of("fused")] == [("make", ["between", "use"])]
+    assert not story.last("use")["cached"]
+    again = bench.run(cells)
+    assert again.metrics == {"total": 37}
+    assert again.started() == []
+    assert {event["step"] for event in again.of("step-ended")} == {"make", "between", "use", "metrics"}
+    # One of them edited: they run together from the start, as the record says.
+    edited = bench.run([*cells[:2], ("step:use", "rest = list(rows)[1:]"), cells[3]])
+    assert edited.metrics == {"total": 36}
+
+
+def test_an_unstorable_value_that_nobody_was_expected_to_read(bench: Bench) -> None:
+    cells: list[CellText] = [
+        ("step:make", "rows = (n for n in range(3))"),
+        ("step:use", "total = sum(globals()['ro' + 'ws'])"),
+        ("pipeline-metrics", "print(total)"),
+    ]
+    story = bench.run(cells)
+    assert story.metrics == {"total": 3}
+    again = bench.run(cells)
+    assert (again.metrics, again.started()) == ({"total": 3}, [])
+
+
+def test_cancelling_ends_every_process_and_keeps_what_is_finished(bench: Bench) -> None:
+    cells: list[CellText] = [
+        ("step:a", "x = 1"),
+        (
+            "step:b",
+            "import subprocess, time\nchild = subprocess.Popen(['sleep', '60'])\nprint(child.pid)\ntime.sleep(60)\nx",
+        ),
+    ]
+    handle, story = bench.submit(cells)
+    deadline = time.monotonic() + 60
+    while not story.of("log") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    child = int(story.of("log")[0]["text"])
+    threading.Thread(target=handle.cancel).start()
+    assert handle.wait(30)
+    assert story.phase == "Cancelled"
+    assert not Path(f"/proc/{child}").exists()
+    again = bench.run([cells[0], ("step:b", "y = x")])
+    assert again.started() == ["b"]
+
+
+def test_without_cache_everything_runs_and_nothing_is_offered_to_others(bench: Bench) -> None:
+    cells: list[CellText] = [("step:a", "import time\nx = time.time()"), ("pipeline-metrics", "print(x)")]
+    first = bench.run(cells)
+    alone = bench.run(cells, use_cache=False)
+    assert alone.started() == ["a", "metrics"]
+    assert alone.metrics != first.metrics
+    assert bench.run(cells).metrics == first.metrics

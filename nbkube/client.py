@@ -128,6 +128,7 @@ class Client:
         work = _work_folder(plan.root)
         clean_work(work)
         run = plan.run(experiment, use_cache=use_cache)
+        view = plan.files(work / run.id, work.parent)
         recorder = RunStore(store).create(run)
 
         def listen(event: Mapping[str, Any]) -> None:
@@ -137,7 +138,7 @@ class Client:
         on_event({"event": "run-created", "run": run.id})
         recorder.start()
         submission = plan.submission(run.id, use_cache=use_cache, parallel=parallel)
-        _wait(LocalEngine(store, work, plan.files(work / run.id, work.parent)).submit(submission, listen))
+        _wait(LocalEngine(store, work, view).submit(submission, listen))
         return RunStore(store).load(run.id)
 
     def verify(

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.measure import NBKUBE, Line, median_wall, run_in_turn, show
+from tests.benchmarks.measure import NBKUBE, Line, median_cpu, median_wall, run_in_turn, show
 
 STEPS = 6
 REPEAT = 5
@@ -62,16 +62,19 @@ def main() -> bool:
                 str(folder / "out.ipynb"),
             ]
         samples = run_in_turn(commands, folder, REPEAT)
-    ours = (median_wall(samples["many"]) - median_wall(samples["one"])) / STEPS
+    seven = samples["many"]
+    ours = (median_wall(seven) - median_wall(samples["one"])) / STEPS
     lines = [
         Line("nbkube run with 1 empty step", median_wall(samples["one"]), "s"),
         Line(f"nbkube run with {STEPS + 1}", median_wall(samples["many"]), "s"),
         Line("one more empty step", ours, "s", 0.4),
+        Line("one more empty step, processor", (median_cpu(seven) - median_cpu(samples["one"])) / STEPS, "s"),
     ]
     if "papermill" in samples:
         theirs = median_wall(samples["papermill"])
         lines += [
             Line("papermill on an empty notebook", theirs, "s"),
+            Line("papermill on an empty notebook, processor", median_cpu(samples["papermill"]), "s"),
             Line("times less than papermill", theirs / ours, "x", 3, at_least=True),
         ]
     return show(f"An empty step (median of {REPEAT})", lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import io
 import json
 import pickle
@@ -15,6 +16,16 @@ from nbkube.state.errors import UnstorableError
 from nbkube.state.reducers import family
 
 _WHEN = (1980, 1, 1, 0, 0, 0)
+
+
+@family("sklearn.utils._bunch.Bunch")
+def reduce_bunch(_: Any, value: Any) -> Any:
+    """Store scikit-learn's bunches with their attributes, which its own way of loading drops."""
+    return copyreg.__newobj__, (type(value),), dict(vars(value)), None, iter(value.items()), _set_attributes  # type: ignore[attr-defined]
+
+
+def _set_attributes(value: Any, attributes: dict[str, Any]) -> None:
+    vars(value).update(attributes)
 
 
 def parts_of(model: Any) -> set[int]:

@@ -12,7 +12,6 @@ from nbkube.dataflow.expressions import Expressions
 from nbkube.dataflow.values import (
     IMMUTABLE,
     IMPORTED,
-    KEEPER,
     MODULE,
     Carried,
     Class,
@@ -26,31 +25,21 @@ class Bindings(Expressions):
     """Statements that bind, change or unbind."""
 
     def _assign(self, node: ast.Assign) -> None:
+        target = node.targets[0]
+        if len(node.targets) == 1 and _paired(target, node.value):
+            # `a, b = b, a`: all is evaluated before anything is bound.
+            parts = [self.evaluate(one) for one in node.value.elts]  # type: ignore[attr-defined]
+            for one, part in zip(target.elts, parts, strict=True):  # type: ignore[attr-defined]
+                self.assign(one, part)
+            return
         value = self.evaluate(node.value)
         for target in node.targets:
             if type(target) is ast.Name:
                 self.store(target.id, value, node.lineno)
             elif isinstance(target, ast.Tuple | ast.List):
-                self._unpack(target, value, node.value)
+                self.assign(target, self.iterate(value, node.lineno))
             else:
                 self.assign(target, value)
-
-    def _unpack(self, target: ast.Tuple | ast.List, value: Value | None, node: ast.expr) -> None:
-        """`a, b = b, a` pairs the parts; of any other value each part may share all."""
-        parts = node.elts if isinstance(node, ast.Tuple | ast.List) else []
-        starred = any(isinstance(one, ast.Starred) for one in (*parts, *target.elts))
-        if len(parts) != len(target.elts) or starred:
-            self.assign(target, self.iterate(value, node.lineno))
-            return
-        known = [self._peek(one) for one in parts]
-        for one, part in zip(target.elts, known, strict=True):
-            self.assign(one, part)
-
-    def _peek(self, node: ast.expr) -> Value | None:
-        """The value of an expression already evaluated, if it is a plain name or constant."""
-        if isinstance(node, ast.Name | ast.Constant):
-            return self.evaluate(node)
-        return None
 
     def assign(self, target: ast.expr, value: Value | None) -> None:
         """Bind or change `target`."""
@@ -78,7 +67,7 @@ class Bindings(Expressions):
             return
         if value.carries:
             self.carry(base.roots, value.carries)
-        if base.flags & KEEPER or isinstance(target, ast.Attribute):
+        if not base.made or base.made.partition(".")[0] not in tables.DATA_MODULES:
             self.link(base.roots, value.roots)
 
     def _into_globals(self, target: ast.Subscript, value: Value | None) -> bool:
@@ -258,3 +247,11 @@ class Bindings(Expressions):
                 function.kind = {"staticmethod": "static", "classmethod": "class"}.get(name, "property")  # type: ignore[assignment]
         made.methods[node.name] = function
         self.store(node.name, value, node.lineno)
+
+
+def _paired(target: ast.expr, value: ast.expr) -> bool:
+    """Whether both sides of an assignment are displays whose parts correspond."""
+    if not isinstance(target, ast.Tuple | ast.List) or not isinstance(value, ast.Tuple | ast.List):
+        return False
+    starred = any(isinstance(one, ast.Starred) for one in (*target.elts, *value.elts))
+    return len(target.elts) == len(value.elts) and not starred

@@ -22,6 +22,7 @@ class Control(Bindings):
     def __init__(self) -> None:
         super().__init__()
         self.exits: list[dict[str, int]] = []
+        self.repeating = False
 
     def _branch(self, statements: Iterable[ast.stmt], outer: Path) -> Path:
         self.path = path = Path(outer)
@@ -68,6 +69,8 @@ class Control(Bindings):
         self.loops.append(loop)
         bind()
         self.block(node.body)
+        if not self.repeating:
+            self._again(node.body, body, bind)
         self.loops.pop()
         self.path = outer
         jumped = outer.jumped
@@ -97,6 +100,19 @@ class Control(Bindings):
             meet(outer, [*normal, *loop.breaks])
         else:
             outer.end = "jump" if body.end == "jump" and not forever else "raise"
+
+    def _again(self, statements: list[ast.stmt], body: Path, bind: Callable[[], None]) -> None:
+        """A second turn of a loop meets the definitions and aliases that the first one has made."""
+        self.repeating = True
+        self.path = second = Path(body, maybe=1)
+        loop, self.loops[-1] = self.loops[-1], Loop(second)
+        bind()
+        self.block(statements)
+        self.loops[-1] = loop
+        self.path = body
+        self.repeating = False
+        for name, read in second.reads.items():
+            body.reads.setdefault(name, read)
 
     def _with(self, node: ast.With | ast.AsyncWith) -> None:
         swallows = False
@@ -152,12 +168,9 @@ class Control(Bindings):
             outer.end = "jump" if any(branch.end == "jump" for branch in branches) else "raise"
 
     def _tried(self, statements: list[ast.stmt], outer: Path) -> Path:
-        """A block that any statement but the first may leave unexecuted."""
-        self.path = body = Path(outer)
-        self.block(statements[:1])
-        if not body.end:
-            body.jumped = max(body.jumped, IN_LOOP)
-            self.block(statements[1:])
+        """A block that an exception may leave anywhere: only what it reads first is read on every path."""
+        self.path = body = Path(outer, tentative=True)
+        self.block(statements)
         self.path = outer
         jumped = outer.jumped
         join_reads(outer, [body])

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable
 
 from nbkube.dataflow import tables
-from nbkube.dataflow.paths import ABSENT, DEFINED, DELETED, MAYBE, Path
+from nbkube.dataflow.paths import ABSENT, DEFINED, DELETED, IN_LOOP, MAYBE, Path
 from nbkube.dataflow.values import (
     BUILTINS,
     CLOSURE,
@@ -84,6 +84,8 @@ class Names:
         if looked is not None and name not in looked:
             looked[name] = value
         if state == DEFINED:
+            if path.tentative:
+                path.jumped = path.jumped or IN_LOOP
             return value
         if value is None:
             if state == ABSENT and (builtin := BUILTINS.get(name)) is not None:
@@ -102,6 +104,8 @@ class Names:
                 self.gone.append((name, place or Place(self.cell, line)))
             return value
         certain = certain and state == ABSENT and not self.guarded
+        if path.tentative and certain:
+            path.jumped = path.jumped or IN_LOOP
         known = path.reads.get(name)
         if known is None or (certain and not known.definite):
             path.reads[name] = Read(certain, place or Place(self.cell, line), state != ABSENT or self.guarded > 0)
@@ -163,7 +167,7 @@ class Names:
         elif imported:
             new = Value(frozenset((name,)), (), value.dotted, imported)
         else:
-            shared = frozenset() if value.flags & IMPORTED else _outer_roots(value.roots)
+            shared = frozenset() if value.flags & IMPORTED else self._closure(_outer_roots(value.roots))
             flags = value.flags & ~(IMPORTED | MODULE)
             new = Value(shared | {name}, value.carries, value.dotted, flags, value.made)
         if sure:
@@ -174,6 +178,14 @@ class Names:
         self.values[name] = new
         if len(new.roots) > 1:
             self.link(new.roots, new.roots)
+
+    def _closure(self, roots: frozenset[str]) -> frozenset[str]:
+        """All names that share something with these as things stand."""
+        for root in roots:
+            value = self.values.get(root)
+            if value is not None and not value.roots <= roots:
+                roots |= value.roots
+        return roots
 
     def _unlink(self, name: str, roots: frozenset[str]) -> None:
         for root in roots:

@@ -21,7 +21,8 @@ class Path:
     """What has happened on the way from the start of a block to the current statement.
 
     `maybe` counts the conditions around the current expression; `jumped` says that an earlier statement may have
-    left the block, so that reads no longer happen on every path. `end`: how the path was left, if it was.
+    left the block, so that reads no longer happen on every path (`tentative`: any
+    use of a name may do so). `end`: how the path was left, if it was.
     """
 
     parent: Path | None = None
@@ -29,6 +30,7 @@ class Path:
     reads: dict[str, Read] = field(default_factory=dict)
     maybe: int = 0
     jumped: int = 0
+    tentative: bool = False
     end: End = ""
 
     def state(self, name: str) -> int:

@@ -147,7 +147,7 @@ ROWS = [
     Row("for else", "for x in xs:\n    if x:\n        break\nelse:\n    x = 0", reads="xs", writes="x"),
     Row("for else writes", "for x in xs:\n    y = 1\nelse:\n    z = 1", reads="xs", writes="z", may="x y"),
     Row("loop variable after the loop", "for x in xs:\n    pass\nprint(x)", reads="xs", optional="x", may="x"),
-    Row("loop target is an item", "for d['k'] in xs:\n    pass", reads="xs", optional="d", changes="d"),
+    Row("loop target is an item", "for d['k'] in xs:\n    pass", reads="xs", optional="d", changes="d xs"),
     Row("async for", "async for x in stream:\n    y = x", reads="stream", may="x y"),
     Row("accumulate", "for x in xs:\n    total += x", reads="xs", optional="total", may="x total"),
     # --- try

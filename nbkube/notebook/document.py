@@ -63,10 +63,11 @@ def decode_text(path: str, data: bytes) -> str:
         raise refuse(path, "not-utf8", message, hint, line) from None
 
 
-def _parse(path: str, text: str) -> Any:
+def _parse(path: str, text: str, *, unique: bool = True) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_constant)
+        return json.loads(text, object_pairs_hook=_unique if unique else None, parse_constant=_constant)
     except _RepeatedKeyError:
+        _parse(path, text, unique=False)  # the rest may hold a worse fault, and is looked at for the place only if not
         key, position = repeated_key(text) or ("?", 0)
         message = f"holds the key {key!r} twice in one object, so its meaning is not clear"
         raise refuse(path, "repeated-key", message, "delete one of the two", line_of(text, position)) from None

@@ -80,7 +80,8 @@ def _kernel(metadata: dict[str, Any]) -> str:
 def _require_python(path: str, metadata: dict[str, Any]) -> None:
     language = foreign_language(metadata)
     if language:
-        message = f"is a notebook for {language}; pipelines are made from Python notebooks"
+        shown = language if language.isprintable() and len(language) <= 40 else repr(language[:40])
+        message = f"is a notebook for {shown}; pipelines are made from Python notebooks"
         raise refuse(path, "not-python", message, "choose a Python kernel (Kernel, Change Kernel) and save")
 
 
@@ -246,9 +247,9 @@ class _CellReader:
         if not isinstance(attachments, dict) or not all(isinstance(one, dict) for one in attachments.values()):
             self._fault("bad-attachments", "its attachments are no objects", 'write "attachments": {} there')
         ours = [tag for tag in tags if is_structural(tag)]
-        if ours:
+        if ours and kind in ("markdown", "raw"):
             hint = "put it on the code cell below"
-            self._fault("tag-on-text", f"the tag {ours[0]} on a {kind} cell has no effect", hint, "warning")
+            self._fault("tag-on-text", f"the tag {ours[0]!r} on a {kind} cell has no effect", hint, "warning")
 
     def _outputs(self, outputs: object) -> None:
         hint = "clear this cell's outputs in Jupyter and save"

@@ -76,6 +76,7 @@ ROWS = [
     raw("key-twice", _with('"nbformat": 4,', '"nbformat": 4, "nbformat": 4,'), "repeated-key", "'nbformat' twice"),
     raw("key-twice-in-cell", _with('"id": "c2",', '"id": "c2", "id": "x",'), "repeated-key", "'id' twice"),
     raw("key-twice-escaped", _with('"id": "c2",', '"id": "c2", "\\u0069d": "x",'), "repeated-key", "'id' twice"),
+    raw("key-twice-cut-off", _with('"id": "c2",', '"id": "c2", "id": "x",')[:-9], "truncated", "ends in the middle"),
     raw("nan", _with('"n": null', '"n": NaN'), "not-json", "holds NaN"),
     raw("infinity", _with('"n": null', '"n": Infinity'), "not-json", "holds Infinity"),
     raw("minus-infinity", _with('"n": null', '"n": -Infinity'), "not-json", "holds -Infinity"),

@@ -291,10 +291,12 @@ def dump(
     exact: bool = False,
     root: str = "",
     orders: Sequence[SetOrder] = (),
+    failed: list[Dumped] | None = None,
 ) -> Dumped:
     """Write values (and the state of definitions, for keys that are pseudo-names of such) into one stream.
 
-    `refs` are objects of other blobs that are stored as references. Raises whatever user code raises in pickling.
+    `refs` are objects of other blobs that are stored as references. Raises whatever user code raises in pickling; what
+    was met until then is put into `failed`.
     """
     file = io.BytesIO()
     dumper = Dumper(file, definitions, namespace, exact=exact)
@@ -302,15 +304,20 @@ def dump(
     seeds = [one for _, one in refs]
     keys = shell_order([key for key in values if key in definitions], definitions)
     order = [*keys, *(key for key in values if key not in definitions)]
-    with without_collection():
-        if seeds:
-            dumper.seed(seeds)
-        if keys:
-            dumper.shells(keys)
-        roots = [*(_State(key, definitions[key]) for key in keys), *(values[key] for key in order[len(keys) :])]
-        dumper.dump(roots)
-        if orders:
-            dumper.dump(list(orders))
+    roots = [*(_State(key, definitions[key]) for key in keys), *(values[key] for key in order[len(keys) :])]
+    try:
+        with without_collection():
+            if seeds:
+                dumper.seed(seeds)
+            if keys:
+                dumper.shells(keys)
+            dumper.dump(roots)
+            if orders:
+                dumper.dump(list(orders))
+    except BaseException:
+        if failed is not None:
+            failed.append(Dumped(Stream(order, b""), dumper, seeds, roots))
+        raise
     data = file.getvalue()
     stream = Stream(order, data)
     if root:

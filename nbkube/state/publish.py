@@ -67,6 +67,7 @@ class _Item:
         self.dumped: Dumped | None = None
         self.refs: list[Reference] = []
         self.reason = ""
+        self.met: list[Dumped] = []
 
     @property
     def stored(self) -> Dumped:
@@ -209,7 +210,7 @@ class _Publication:
         if type(item.value) in _ATOMS and (not self.space.root or self.space.root not in str(item.value)):
             return
         try:
-            item.dumped = self.write({item.name: item.value}, [])
+            item.dumped = self.write({item.name: item.value}, [], failed=item.met)
             item.refs = self.references(item.dumped)
             orders = set_orders(item.dumped.sets())
             if item.refs or orders:
@@ -220,12 +221,19 @@ class _Publication:
         except Exception as error:  # noqa: BLE001 - user code may raise anything while it is pickled
             item.reason = reason_of(error)
 
-    def write(self, values: dict[str, object], refs: list[Reference], orders: Sequence[SetOrder] = ()) -> Dumped:
-        return dump(values, self.space.definitions, self.space, refs=refs, root=self.space.root, orders=orders)
+    def write(
+        self,
+        values: dict[str, object],
+        refs: list[Reference],
+        orders: Sequence[SetOrder] = (),
+        failed: list[Dumped] | None = None,
+    ) -> Dumped:
+        space = self.space
+        return dump(values, space.definitions, space, refs=refs, root=space.root, orders=orders, failed=failed)
 
     def references(self, dumped: Dumped) -> list[Reference]:
         """Return the outermost objects of unchanged inputs that a dump reaches."""
-        streams = [one for one in self.space.loader.streams.values() if one.address[0] not in self.touched]
+        streams = self.unchanged()
         covered: set[int] = set()
         found: list[Reference] = []
         for stream, place, value in foreign_objects(dumped, streams):
@@ -236,6 +244,10 @@ class _Publication:
             blob, index = stream.address
             found.append((Target(blob, index, place, stream.version), value))
         return found
+
+    def unchanged(self) -> list[LoadedStream]:
+        """Return the loaded streams that nothing was changed in."""
+        return [one for one in self.space.loader.streams.values() if one.address[0] not in self.touched]
 
     # -- cycles between streams
 
@@ -374,9 +386,11 @@ class _Publication:
             if not item.reason:
                 continue
             refs: set[str] = {target.blob for target, _ in item.refs}
-            if item.dumped is not None:
+            for met in [*item.met[-1:], *([item.dumped] if item.dumped is not None else [])]:
+                refs.update(one.address[0] for one, _, _ in foreign_objects(met, self.unchanged()))
                 for digest, members in self.blobs.items():
-                    if any(one.dumped is not None and group([item.stored, one.stored])[0] == [0, 1] for one in members):
+                    stored = [one.dumped for one in members if one.dumped is not None]
+                    if any(met.objects().keys() & one.objects().keys() for one in stored):
                         refs.add(digest)
             self.outputs[item.name] = OutputRef(
                 kind="hole",

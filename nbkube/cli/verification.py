@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,12 +28,16 @@ def verify(
     progress = _Progress(quiet=quiet or json)
     try:
         verdict = client.verify(notebook, parameters=pipeline.values, tell=progress)
+    except KeyboardInterrupt:
+        # The cell that was being run in the kernel is never waited for; asyncio would report that at length.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
+        raise
     finally:
         progress.end()
     if json:
         write(results.as_json({"equal": verdict.equal, "differences": list(verdict.differences)}))
     else:
-        _print(notebook, verdict)
+        draw_verdict(notebook, verdict)
     return 0 if verdict.equal else 1
 
 
@@ -58,7 +63,8 @@ class _Progress:
             tell("\r\x1b[2K", end="")
 
 
-def _print(notebook: Path, verdict: Verification) -> None:
+def draw_verdict(notebook: Path, verdict: Verification) -> None:
+    """Print a verdict for people."""
     name = one_line(str(notebook))
     if verdict.equal:
         write(f"{name}: equal. The pipeline computes what the notebook computes.")

@@ -59,10 +59,17 @@ class Session:
         # The kernel starts at the project's own path; the launcher goes to the copy that is shown there.
         log = self._open.enter_context((self._folder / "kernel.log").open("wb"))
         place = str(self._files.root)
-        self._open.enter_context(
-            self._client.setup_kernel(cleanup_kc=True, cwd=place, env=self._environment, stdout=log, stderr=log)
-        )
+        start = self._client.setup_kernel(cleanup_kc=True, cwd=place, env=self._environment, stdout=log, stderr=log)
+        try:
+            self._open.enter_context(start)
+        except (RuntimeError, TimeoutError) as error:
+            self._open.close()
+            raise RunError(f"The notebook's kernel did not start: {self._last_words() or error}") from error
         return self
+
+    def _last_words(self) -> str:
+        text = (self._folder / "kernel.log").read_text(encoding="utf-8", errors="replace")
+        return text.strip().rpartition("\n")[2]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

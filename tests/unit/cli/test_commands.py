@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from nbkube.cli import main
+from nbkube.cli.verification import draw_verdict
+from nbkube.verify import Verification, VerifyDifference
 from tests.building import CellText, write_notebook
 
 CELLS: list[CellText] = [
@@ -237,7 +239,7 @@ def test_ctrl_c_cancels_and_leaves_no_process(project: Path) -> None:
     assert process.stderr is not None
     with process.stderr:
         mine = f"sleep\x00987.{os.getpid()}"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while not processes(mine):
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -288,3 +290,49 @@ def test_completion_offers_commands(project: Path) -> None:
     environment = {**os.environ, "_NBKUBE_COMPLETE": "complete_bash", "COMP_WORDS": "nbkube ver", "COMP_CWORD": "1"}
     done = subprocess.run(command(), capture_output=True, text=True, env=environment, check=False)
     assert done.stdout.split() == ["verify"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_verify(nbkube: Nbkube) -> None:
+    shown = nbkube("verify", "work.ipynb", "-p", "factor=3")
+    assert shown.code == 0, shown.out
+    assert shown.out.startswith("work.ipynb: equal.")
+    assert shown.err.splitlines() == [
+        "notebook, first run",
+        "pipeline, as scheduled",
+        "pipeline, adversarial",
+        "notebook, second run",
+        "comparing variables",
+        "comparing files",
+    ]
+
+
+def test_a_verdict_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    one = VerifyDifference("variable", "model", "model['uses']", "the same object as config", "its own\x1b[2J", "both")
+    draw_verdict(Path("work.ipynb"), Verification(False, (one,), ("stamp",), ("stream",), "", 1.0, 2.0))
+    shown = capsys.readouterr().out
+    assert shown.startswith("work.ipynb: 1 difference.\n")
+    for text in ("model['uses']", "the same object as config", "both", "type and shape: stamp", "by type: stream"):
+        assert text in re.sub(r"\s+", " ", shown)
+    assert "\x1b" not in shown
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ctrl_c_ends_a_verification(project: Path) -> None:
+    mine = f"sleep\x00986.{os.getpid()}"
+    sleeping = f"import subprocess, time\nsubprocess.Popen(['sleep', '986.{os.getpid()}'])\ntime.sleep(60)"
+    write_notebook(project / "slow.ipynb", [("step:slow", sleeping)])
+    process = subprocess.Popen(command("verify", "slow.ipynb"), stderr=subprocess.PIPE, text=True, cwd=project)
+    assert process.stderr is not None
+    with process.stderr:
+        deadline = time.monotonic() + 200
+        while not processes(mine):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert process.wait(timeout=30) == 130
+    assert "Traceback" not in said
+    assert processes(mine) == []

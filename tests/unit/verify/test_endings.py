@@ -9,9 +9,12 @@ import pytest
 
 from nbkube.client import Client
 from nbkube.errors import NotebookError, RunError
+from nbkube.storage import open_store
+from nbkube.verify.session import Session, kernel_environment
 from tests.building import CellText, write_notebook
-from tests.unit.verify.proof import verdict
+from tests.unit.verify.proof import plan_of, verdict
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 FAILING: list[CellText] = [("step:a", "x = 1"), ("step:b", "y = x / 0"), ("step:c", "z = 1")]
 
 
@@ -27,6 +30,22 @@ def test_both_fail_in_the_same_way(project: Path) -> None:
     found = verdict(project, FAILING)
     assert found.equal
     assert found.failure == "fails in cell 2 with ZeroDivisionError: division by zero"
+
+
+def test_both_die_in_the_same_cell(project: Path) -> None:
+    found = verdict(project, [("step:a", "x = 1"), ("step:b", "import os\nos._exit(3)"), ("step:c", "y = 1")])
+    assert found.equal
+    assert found.failure.startswith("fails in cell 2")
+
+
+def test_a_kernel_that_cannot_start_says_why(project: Path, tmp_path: Path) -> None:
+    notebook = write_notebook(project / "work.ipynb", [("step:a", "x = 1")])
+    plan = plan_of(notebook)
+    (tmp_path / "session").mkdir()
+    files = plan.files(tmp_path / "files")
+    session = Session(files, "nowhere", tmp_path / "session", open_store(tmp_path / "store"), kernel_environment())
+    with pytest.raises(RunError, match=r"kernel did not start: .*nowhere"):
+        session.__enter__()
 
 
 def test_the_pipeline_fails_otherwise(project: Path) -> None:
@@ -68,20 +87,15 @@ def test_paths_are_those_of_the_project(project: Path) -> None:
 
 
 def test_a_tolerance_written_in_the_notebook(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # One thread more or less: the kind of difference that tolerances are for, made by an environment variable.
+    # An environment variable stands for what makes small differences: another processor, another number of threads.
     cells: list[CellText] = [
         ("step:a", "import os\nloss = 1.0 + 1e-9 * ('NBKUBE_TEST_TILT' in os.environ)\nexact = loss"),
         ("pipeline-metrics", "final = loss"),
     ]
     notebook = write_notebook(project / "work.ipynb", cells, nbkube={"tolerance": {"loss": 1e-6, "final": 1e-6}})
     client = Client(project)
-    show = client.show(notebook)
-    assert show.notebook.metadata["nbkube"] == {"tolerance": {"loss": 1e-6, "final": 1e-6}}
-    from nbkube.verify import session
-
-    plain = session.kernel_environment
-    monkeypatch.setattr(session, "kernel_environment", plain)
-    monkeypatch.setattr("nbkube.verify.check.kernel_environment", lambda: {**plain(), "NBKUBE_TEST_TILT": "1"})
+    tilted = {**kernel_environment(), "NBKUBE_TEST_TILT": "1"}
+    monkeypatch.setattr("nbkube.verify.check.kernel_environment", lambda: tilted)
     found = client.verify(notebook)
     assert [one.name for one in found.differences] == ["exact"]
 

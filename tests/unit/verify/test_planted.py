@@ -47,6 +47,7 @@ os.chmod('run.sh', 0o755)
 temporary = 1
 del temporary
 """
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 TAMPERED = {
     "'uses': config": "'uses': dict(config)",
     "view = base[2:5]": "view = base[2:5].copy()",

@@ -53,7 +53,11 @@ def _analyze(units: Sequence[Unit], file: str) -> Flow:
         flow = _unit_flow(unit, facts, reads, optional, analysis, file)
         flows.append(flow)
         order.add(producers, flow.effects)
-    return Flow(tuple(flows), tuple(edges), tuple(order.after), findings.report(units))
+    after = tuple(order.after)
+    if any(flow.effects.history for flow in flows):
+        # Every cell adds to what `Out` and `In` hold, so none may overtake another.
+        after = tuple((at - 1,) if at else () for at in range(len(flows)))
+    return Flow(tuple(flows), tuple(edges), after, findings.report(units))
 
 
 def _unit_flow(

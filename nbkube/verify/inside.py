@@ -69,7 +69,8 @@ def _compare(request: Mapping[str, Any], root: str) -> dict[str, Any]:
     left = _variables()
     findings: list[Finding] = []
     unstored: list[str] = []
-    known = {name: ref for name, ref in bindings.items() if ":" not in name and ref.kind != "deleted"}
+    own = {name: ref for name, ref in bindings.items() if ":" not in name and not is_internal(name)}
+    known = {name: ref for name, ref in own.items() if ref.kind != "deleted"}
     for name in sorted({*left} - {*known} - {*request["replayed"]}):
         findings.append(Finding(name, name, "missing", _short(left[name]), "no such variable"))
     for name in sorted({*known} - {*left}):

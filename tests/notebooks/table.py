@@ -12,7 +12,8 @@ A file holds cases one after the other:
 
 Further lines before the first cell, all optional: `varies: NAME...` values that differ from run to run; `given:
 NAME=TEXT` a parameter set for the run; `metrics: NAME=VALUE...` the run's metrics; `refused: CODE` nbkube must say
-no before it runs anything; `fails: KIND TYPE` a cell stops both the notebook (TYPE) and the pipeline (KIND of
+no before it runs anything; `warned: CODE` nbkube runs it, yet says before that a later step will not see something
+(counts as a refusal); `fails: KIND TYPE` a cell stops both the notebook (TYPE) and the pipeline (KIND of
 failure); `needs: 3.12` the oldest Python whose syntax it is (older ones must refuse it); `counts: N...` stored
 execution counts; `notebook: PATH` where in the project it lies; `slow: yes` imports TensorFlow. In again/, where each
 notebook runs twice: `runs: UNIT...` what the second run executes (all else comes from the cache), `then: EXPRESSION`
@@ -86,6 +87,7 @@ class Case:
     given: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     refused: str = ""
+    warned: str = ""
     fails: tuple[str, ...] = ()
     needs: tuple[int, ...] = ()
     counts: tuple[str, ...] = ()
@@ -142,6 +144,7 @@ def _parse_case(theme: str, name: str, lines: list[str]) -> Case:
         given=dict([given.split("=", 1)]) if given else {},
         metrics=_pairs(known.pop("metrics", "")),
         refused=known.pop("refused", ""),
+        warned=known.pop("warned", ""),
         fails=tuple(known.pop("fails", "").split()),
         needs=tuple(int(part) for part in known.pop("needs", "").split(".") if part),
         counts=tuple(known.pop("counts", "").split()),

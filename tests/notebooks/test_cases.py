@@ -15,13 +15,14 @@ from tests.notebooks.compare import compare
 from tests.notebooks.table import Case, load_cases, write_project
 
 CASES = load_cases()
+RUNNABLE = [one for one in CASES if not (one.refusal() or one.fails or one.warned)]
 
 
 def _parameters(cases: list[Case]) -> list[object]:
     return [pytest.param(one, id=one.name, marks=[pytest.mark.slow] if one.slow else []) for one in cases]
 
 
-@pytest.mark.parametrize("case", _parameters([one for one in CASES if not one.refusal() and not one.fails]))
+@pytest.mark.parametrize("case", _parameters(RUNNABLE))
 def test_pipeline_leaves_what_the_notebook_leaves(case: Case, tmp_path: Path) -> None:
     ended = compare(write_project(case, tmp_path), case.given, case.varies)
     assert ended.notebook is None
@@ -50,3 +51,10 @@ def test_refused_before_it_runs(case: Case, tmp_path: Path) -> None:
     with pytest.raises(NotebookError):
         Client().run(path)
     assert not (tmp_path / ".nbkube").exists()
+
+
+@pytest.mark.parametrize("case", _parameters([one for one in CASES if one.warned]))
+def test_warned_before_it_runs(case: Case, tmp_path: Path) -> None:
+    found = [one for one in Client().check(write_project(case, tmp_path)) if one.code == case.warned]
+    assert found
+    assert all(one.place.cell and one.place.line and one.hint for one in found)

@@ -29,7 +29,7 @@ def test_causes_are_known() -> None:
 
 
 def test_at_most_a_tenth_is_refused() -> None:
-    assert sum(1 for case in CASES if case.refusal()) <= len(CASES) / 10
+    assert sum(1 for case in CASES if case.refusal() or case.warned) <= len(CASES) / 10
 
 
 def test_no_case_states_an_order_by_tag() -> None:

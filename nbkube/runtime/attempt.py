@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -189,6 +190,17 @@ class Attempt:
         )
 
     def _await_executed(self, timeout: float | None) -> Executed:
+        try:
+            return self._executed(timeout)
+        except BaseException:
+            # The listener has failed or the person has: nothing may run on.
+            assert self._connection is not None
+            self._connection.kill()
+            self._connection.abandon()
+            self._clear()
+            raise
+
+    def _executed(self, timeout: float | None) -> Executed:
         assert self._connection is not None
         passed = self._transcript.passed
         started = self._connection.started
@@ -259,7 +271,9 @@ class Attempt:
         assert self._connection is not None
         assert self._workspace is not None
         for made in self._connection.started.get("made", ()):
-            (self._workspace.target / made).rmdir()
+            # A step may have put files of its own beside a mounted folder.
+            with contextlib.suppress(OSError):
+                (self._workspace.target / made).rmdir()
         seen = self._workspace.observe(
             opened=(*result.opened, *result.module_files),
             listed=result.listed,

@@ -15,12 +15,17 @@ import select
 import socket
 import sys
 import threading
+import time
 from typing import Any
 
 from nbkube.runtime.kernel import flush_c_output
 
 MARK = b"\x1e"
 """First and last byte of a mark in a text pipe; between them the secret, `E` (with message) or `S`, the number."""
+
+
+_PATIENCE = 0.2
+"""Seconds that text without an end of line may wait while more is written."""
 
 
 class Channel:
@@ -135,6 +140,7 @@ class TextStream(io.TextIOWrapper):
         super().__init__(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
         self._channel = channel
         self._name = name
+        self._flushed = 0.0
 
     @property
     def name(self) -> str:
@@ -144,4 +150,9 @@ class TextStream(io.TextIOWrapper):
     def write(self, text: str, /) -> int:
         """Write text behind everything printed so far, whatever stream it went to."""
         self._channel.writing(self)
-        return super().write(text)
+        written = super().write(text)
+        if not text.endswith("\n") and (now := time.monotonic()) > self._flushed + _PATIENCE:
+            # Progress that is printed without an end of line is to be seen, too.
+            self._flushed = now
+            self.flush()
+        return written

@@ -91,6 +91,12 @@ class Connection:
             self._step(wait)
         return True
 
+    def abandon(self) -> None:
+        """Let go of a process that is being killed without reading what it still has to say."""
+        self._transcript.mute()
+        self._process.wait()
+        self.close()
+
     def close(self) -> None:
         """Take what is still in the pipes and let go of everything."""
         until = time.monotonic() + _DRAIN

@@ -33,7 +33,8 @@ def leave(namespace: dict[str, Any], module_files: Iterable[str]) -> NoReturn:
     for module in [one for one in sys.modules.values() if getattr(one, "__file__", None) in own]:
         module.__dict__.clear()
     dict.clear(namespace)
-    sys.last_value = sys.last_traceback = None
+    for name in ("last_value", "last_traceback", "last_exc"):
+        setattr(sys, name, None)
     gc.collect()
     for one in gc.get_objects():
         if isinstance(one, (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)) and not one.closed:

@@ -26,10 +26,18 @@ from nbkube.runtime.channel import Channel
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _PLACE = re.compile(r":cell (\d+)( \(again\))?(#\d+)?$")
-_INSTALL = re.compile(
-    r"^\s*(?:sudo\s+)?(?:['\"]?\S*python[\d.]*['\"]?\s+-m\s+)?(?:pip[\d.]*|uv\s+pip|uv|conda|mamba|micromamba)\s+"
-    r"(?:install|uninstall|remove|update|upgrade|create|sync|add)\b[^;&|]*$"
+_VERBS = "install|uninstall|remove|update|upgrade|create|sync|add"
+_TOOLS = r"(?:pip[\d.]*|uv\s+pip|uv|conda|mamba|micromamba)"
+_PYTHON_PIP = re.compile(r"(?:['\"]?[\w./~-]*python[\d.]*['\"]?)\s+-m\s+pip\b")
+_INSTALL = re.compile(rf"^\s*(?:sudo\s+)?{_TOOLS}\s+(?:{_VERBS})\b[^;&|\n]*$")
+_INSTALLS_SOMEWHERE = re.compile(rf"\b{_TOOLS}\s+(?:{_VERBS})\b")
+_LEFT_OUT = "belongs to the environment; nothing is installed inside a step"
+_SHELL_FUNCTIONS = "".join(
+    f'{tool}() {{ case " $* " in *" install "*|*" uninstall "*|*" remove "*|*" update "*|*" create "*|*" sync "*) '
+    f'echo "nbkube: \\`{tool} $*\\` {_LEFT_OUT}" >&2;; *) command {tool} "$@";; esac; }}\n'
+    for tool in ("pip", "pip3", "conda", "mamba", "micromamba", "uv")
 )
+"""Put before a shell script that installs among other things."""
 
 KERNEL_ENVIRONMENT = {
     "TERM": "xterm-color", "CLICOLOR": "1", "FORCE_COLOR": "1", "CLICOLOR_FORCE": "1", "PAGER": "cat",
@@ -206,15 +214,14 @@ class StepShell(InteractiveShell):
             self.user_ns["_exit_code"] = 0
             return
         self.channel.flush()
-        # In a longer command line pip pretends.
-        environment = {**os.environ, "PIP_DRY_RUN": "1"} if " install " in cmd else None
-        code = subprocess.call([os.environ.get("SHELL") or "/bin/sh", "-c", cmd], env=environment)
+        code = subprocess.call([os.environ.get("SHELL") or "/bin/sh", "-c", without_installs(cmd)])
         self.user_ns["_exit_code"] = -(code - 128) if code > 128 else code
 
     def getoutput(self, cmd: str, split: bool = True, depth: int = 0) -> Any:
         """Run a `!` expression and return what it prints."""
         if skip_install(self.var_expand(cmd, depth=depth + 1)):
             cmd = "true"
+        cmd = without_installs(cmd)
         return super().getoutput(cmd, split, depth + 1)
 
     system_piped = system_raw = system
@@ -226,10 +233,16 @@ StepShell.__name__ = StepShell.__qualname__ = "ZMQInteractiveShell"
 
 def skip_install(command: str) -> bool:
     """Tell whether a command does nothing but change the environment; say that it is left out."""
-    if _INSTALL.match(command) is None:
+    if _INSTALL.match(_PYTHON_PIP.sub("pip", command)) is None:
         return False
-    sys.stderr.write(f"nbkube: `{command.strip()}` belongs to the environment; nothing is installed inside a step\n")
+    sys.stderr.write(f"nbkube: `{command.strip()}` {_LEFT_OUT}\n")
     return True
+
+
+def without_installs(script: str) -> str:
+    """Return a shell script that does all the given one does but change the environment."""
+    plain = _PYTHON_PIP.sub("pip", script)
+    return _SHELL_FUNCTIONS + plain if _INSTALLS_SOMEWHERE.search(plain) else script
 
 
 def refuse_input(prompt: object = "", *_: object, **__: object) -> NoReturn:
@@ -311,6 +324,8 @@ def make_shell(namespace: dict[str, Any], channel: Channel, folder: str) -> Step
     shell.kernel = Kernel(shell)
     for name in ("pip", "conda", "mamba", "micromamba", "uv"):
         shell.register_magic_function(_installer(shell, name), "line", name)
+    for name in ("bash", "sh"):
+        shell.register_magic_function(_script(shell, name), "cell", name)
     builtins.input = refuse_input
     getpass.getpass = refuse_input
     return shell
@@ -332,6 +347,15 @@ def _installer(shell: StepShell, name: str) -> Callable[[str], None]:
         if usual is None:
             raise UsageError(f"Line magic function `%{name}` not found.")
         usual(line)
+
+    return magic
+
+
+def _script(shell: StepShell, name: str) -> Callable[[str, str], Any]:
+    usual = shell.find_cell_magic(name)
+
+    def magic(line: str, cell: str) -> Any:
+        return usual(line, without_installs(cell))
 
     return magic
 

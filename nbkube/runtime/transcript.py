@@ -117,6 +117,10 @@ class Transcript:
         self._log.write(text.encode())
         self._on_event({"event": "log", "stream": stream, "text": text, "cell": None})
 
+    def mute(self) -> None:
+        """Tell the listener nothing more."""
+        self._on_event = lambda _: None
+
     def close(self) -> None:
         """Take what is left, whatever is missing."""
         for pipe in self._pipes.values():

@@ -44,7 +44,9 @@ class Worker:
         self._task = task
         self._channel = channel
         place = enter(task.workspace, task.root, task.store, hold)
-        os.chdir(os.path.join(place.root, task.cwd))
+        folder = os.path.join(place.root, task.cwd)
+        os.makedirs(folder, exist_ok=True)  # no file of it may be part of the workspace
+        os.chdir(folder)
         said = {"mounted": place.mounted, "made": place.made, "root": place.root, "process": os.getpid()}
         channel.send({"event": "started", **said})
         sys.argv = ["ipykernel_launcher.py"]

@@ -310,6 +310,20 @@ def test_a_project_that_changes_meanwhile_is_an_error_and_leaves_nothing(trial: 
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_listener_that_fails_leaves_nothing_running(trial: Trial) -> None:
+    def listen(event: dict[str, object]) -> None:
+        if event["event"] == "log":
+            raise KeyError("listener")
+
+    task = StepTask(
+        trial.program(FAMILY.format("1005.5")), "l", {}, trial.store.url, str(trial.folder / "w"), str(trial.project)
+    )
+    attempt = Attempt(task, snapshot(trial.project), trial.store, listen)
+    with pytest.raises(KeyError, match="listener"):
+        attempt.execute(60)
+    wait_for(lambda: sleepers("1005.5") == [])
+
+
 def test_an_interpreter_that_cannot_start(trial: Trial) -> None:
     attempt = trial.attempt(trial.program("1"))
     attempt._python = "/bin/false"

@@ -219,9 +219,36 @@ def test_installing_is_left_to_the_environment(trial: Trial) -> None:
         "%pip install nothing-such-package\n!pip install -q nothing-such-package\n"
         "!python3 -m pip install nothing-such-package\n%conda install -y nothing-such\n!uv pip install nothing-such",
         "import sys\nx = !{sys.executable} -m pip install nothing-such-package\nprint(x)",
+        "!cd /tmp && python -m pip install nothing-such | cat; echo after",
+        "%%bash\nset -e\npip install nothing-such\nconda remove -y nothing\necho script",
+        "!echo pip install is only mentioned; pip --version | cut -c1-3",
     )
     assert done.text(1, "stderr").count("nothing is installed inside a step") == 5
     assert done.text(1) == ""
+    assert done.text(2) == "[]\n"
+    assert "`pip install nothing-such` belongs" in done.text(3, "stderr")
+    assert done.text(3) == "after\n"
+    assert done.text(4, "stderr").count("nothing is installed inside a step") == 2
+    assert done.text(4) == "script\n"
+    assert done.text(5).startswith("pip install is only mentioned\n")
+
+
+def test_shell_lines_see_local_names(trial: Trial) -> None:
+    done = trial.good(
+        "def f():\n    inner = 'local'\n    !echo {inner} $inner\n    out = !echo got {inner}\n"
+        "    return list(out)\nf()",
+        "!exit 3\n_exit_code",
+    )
+    assert done.text(1) == "local local\n"
+    assert done.value(1) == "['got local']"
+    assert done.value(2) == "3"
+
+
+def test_progress_without_line_ends_is_seen_at_once(trial: Trial) -> None:
+    done = trial.good("import time\nfor i in range(3):\n    print(i, end=' ')\n    time.sleep(0.3)")
+    pieces = [event["text"] for event in done.events if event["event"] == "log"]
+    assert "".join(pieces) == "0 1 2 "
+    assert len(pieces) > 1
 
 
 def test_what_libraries_look_for(trial: Trial) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nbkube.pipeline.model import Pipeline
     from nbkube.report.model import Report
     from nbkube.runs import Live, Phase, RunState, RunStore, RunUnit, StepRun
-    from nbkube.runtime.program import StepManifest
+    from nbkube.runtime.program import Failure, StepManifest
     from nbkube.storage.model import ObjectStore
     from nbkube.verify.model import Verification
 
@@ -290,7 +290,7 @@ class Client:
                     cached=step.cached,
                     after=unit.after,
                     cells=_executed(store, step, unit),
-                    failure=step.failure.message if step.failure else "",
+                    failure=_described(step.failure) if step.failure else "",
                 )
                 for step, unit in zip(state.steps, state.run.units, strict=True)
             ),
@@ -344,6 +344,12 @@ def _wait(run: LocalRun) -> None:
         run.cancel()
         run.wait(CANCEL_SECONDS)
         raise
+
+
+def _described(failure: Failure) -> str:
+    """Return why a step failed and where, in one sentence."""
+    place = f" (cell {failure.cell}" + (f", line {failure.line})" if failure.line else ")") if failure.cell else ""
+    return f"{failure.type or failure.kind}: {failure.message}{place}"
 
 
 def _executed(store: ObjectStore, step: StepRun, unit: RunUnit) -> tuple[dict[str, Any], ...]:

@@ -92,12 +92,20 @@ def _lockstep(
 ) -> list[Finding]:
     """Load what was stored and walk through both sides at once."""
     from nbkube.state.compare import compare
-    from nbkube.state.namespace import load_values
+    from nbkube.state.namespace import Namespace
 
-    right = load_values(bindings, open_store(request["store"]), names, root=root)
-    found = compare({name: left[name] for name in names}, right)
+    namespace = Namespace(bindings, open_store(request["store"]), root=root)
+    right: dict[str, Any] = {}
+    findings: list[Finding] = []
+    for name in names:
+        try:
+            right[name] = namespace.load(name)
+        except Exception as error:  # noqa: BLE001 - code of the notebook's classes runs here
+            reason = f"cannot be loaded: {type(error).__name__}: {error}"
+            findings.append(Finding(name, name, "missing", _short(left[name]), reason[:200]))
+    found = compare({name: left[name] for name in right}, right)
     near = _within(request["tolerance"], left, right, {one.name for one in found})
-    return [
+    return findings + [
         Finding(one.name, one.path, one.kind, one.left, one.right)
         for one in found
         if one.kind != VALUE or one.name not in near

@@ -72,6 +72,23 @@ def test_a_notebook_that_sometimes_fails_cannot_be_verified(project: Path, tmp_p
         verdict(project, [("step:a", source)], pipeline=[("step:a", "import os")])
 
 
+def test_a_value_that_does_not_load_is_a_difference(project: Path) -> None:
+    # Loads in the step's process, where it is tried, and not in a kernel.
+    source = """\
+import os
+class Shy:
+    def __getstate__(self):
+        return {'x': 1}
+    def __setstate__(self, state):
+        assert 'JPY_PARENT_PID' not in os.environ, 'not in a kernel'
+shy = Shy()
+bold = 1
+"""
+    found = verdict(project, [("step:a", source)])
+    assert [one.name for one in found.differences] == ["shy"]
+    assert found.differences[0].right == "cannot be loaded: AssertionError: not in a kernel"
+
+
 def test_paths_are_those_of_the_project(project: Path) -> None:
     (project / "notebooks").mkdir()
     (project / "data.csv").write_text("1\n2\n")

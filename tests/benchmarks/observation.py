@@ -20,29 +20,29 @@ from tests.benchmarks.measure import NBKUBE, Line, environment, run_once, show
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 TIMERS = """
-import atexit, functools, importlib.abc, os, sys, time
+import atexit, functools, importlib.abc, os, sys, threading, time
 
 WATCHED = {
     "nbkube.runtime.observation": {"Observation": ["start", "into"]},
-    "nbkube.runtime.looks": {"Looks": ["found", "read", "absent", "written"]},
+    "nbkube.runtime.looks": {"Looks": ["found", "read", "absent", "written", "moved"]},
     "nbkube.state.mutation": {"": ["take_baseline", "is_changed"]},
     "nbkube.state.workspace": {"Workspace": ["observe"]},
 }
-spent, inside = {}, []
+spent, here = {}, threading.local()
 
 
 def timed(function, name):
     @functools.wraps(function)
     def wrapper(*given, **named):
-        if inside:
+        if getattr(here, "inside", False):
             return function(*given, **named)
-        inside.append(name)
-        started = time.perf_counter()
+        here.inside = True
+        started = time.thread_time()
         try:
             return function(*given, **named)
         finally:
-            spent[name] = spent.get(name, 0.0) + time.perf_counter() - started
-            inside.pop()
+            spent[name] = spent.get(name, 0.0) + time.thread_time() - started
+            here.inside = False
             if name == "Observation.into":
                 write()  # step processes may end without running exit handlers
     return wrapper
@@ -69,7 +69,7 @@ class Finder(importlib.abc.MetaPathFinder):
         for owner, names in WATCHED[module.__name__].items():
             holder = getattr(module, owner) if owner else module
             for name in names:
-                setattr(holder, name, timed(getattr(holder, name), f"{owner or 'changes'}.{name}"))
+                setattr(holder, name, timed(getattr(holder, name), f"{owner or 'values'}.{name}"))
 
 
 sys.meta_path.insert(0, Finder())

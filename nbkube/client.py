@@ -136,9 +136,13 @@ class Client:
             on_event(event)
 
         on_event({"event": "run-created", "run": run.id})
+        for finding in view.diagnostics:
+            on_event({"event": "warning", "message": str(finding)})
         recorder.start()
         submission = plan.submission(run.id, use_cache=use_cache, parallel=parallel)
         _wait(LocalEngine(store, work, view).submit(submission, listen))
+        if recorder.fault is not None:
+            on_event({"event": "warning", "message": f"the record of this run is incomplete: {recorder.fault}"})
         return RunStore(store).load(run.id)
 
     def verify(

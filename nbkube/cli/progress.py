@@ -126,6 +126,9 @@ class PlainView:
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Print what is new."""
+        if event.get("event") == "warning":
+            tell(f"warning: {one_line(event.get('message', ''))}")
+            return
         with self._lock:
             line = self._board.take(event)
             if line is not None and not self._quiet:
@@ -172,6 +175,9 @@ class LiveView:
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take in one event; the next redraw shows it."""
+        if event.get("event") == "warning" and self._live is not None:
+            self._live.console.print(f"warning: {one_line(event.get('message', ''))}", markup=False)
+            return
         with self._lock:
             self._board.take(event)
 

@@ -116,6 +116,8 @@ class Attempt:
             raise
         task = msgspec.to_builtins(self._task)
         self._connection.send({"op": "task", "task": task, "secret": secret, "hold": str(self._hold / "hold")})
+        for finding in self._workspace.diagnostics[len(self._view.diagnostics) :]:
+            self._on_event({"event": "warning", "message": str(finding)})
         self._on_event({"event": "started"})
         return self._await_executed(timeout)
 

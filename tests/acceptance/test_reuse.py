@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,33 @@ def test_another_notebook_beside_it_edited(project: Path) -> None:
     assert executed(project) == set()
     write_notebook(project / "other.ipynb", [("step:a", "x = 2")])
     assert executed(project) == set()
+
+
+def test_the_version_of_a_library_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    libraries = tmp_path / "lib" / "site-packages"
+
+    def install(version: str) -> None:
+        shutil.rmtree(libraries, ignore_errors=True)
+        info = libraries / f"measures-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: measures\nVersion: {version}\n")
+        (info / "RECORD").write_text(f"measures.py,,\n{info.name}/METADATA,,\n")
+        (libraries / "measures.py").write_text("def measure(value):\n    return value * 2\n")
+
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(libraries), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(str(libraries))
+    folder = tmp_path / "project"
+    cells: list[CellText] = [
+        ("step:load", "value = 21"),
+        ("step:measure", "import measures\nmeasured = measures.measure(value)"),
+        ("step:other", "other = value + 1"),
+        ("pipeline-metrics", "print(measured)"),
+    ]
+    write_notebook(folder / "work.ipynb", cells)
+    install("1.0")
+    assert executed(folder) == {"load", "measure", "other", "metrics"}
+    assert executed(folder) == set()
+    install("1.1")
+    assert executed(folder) == {"measure"}
+    install("1.0")
+    assert executed(folder) == set()

@@ -99,3 +99,12 @@ def test_signs_fall_back_where_the_encoding_is_poor() -> None:
     poor = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     assert tables.state("Succeeded", poor) == "+ Succeeded"
     assert tables.drawable("├─ x ─▸ y", poor) == "|- x -> y"
+
+
+def test_warnings_are_shown_and_are_no_step(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = board()
+    with PlainView(shown) as view:
+        view.take({"event": "warning", "message": "data\x1b[2J cannot be read"})
+    assert "warning: data" in capsys.readouterr().err
+    assert "\x1b" not in capsys.readouterr().err
+    assert set(shown.lines) == set(board().lines)

@@ -68,7 +68,7 @@ class Bindings(Expressions):
         if value.carries:
             self.carry(base.roots, value.carries)
         if not base.made or base.made.partition(".")[0] not in tables.DATA_MODULES:
-            self.link(base.roots, value.roots)
+            self.link(base.roots, value.reach)
 
     def _into_globals(self, target: ast.Subscript, value: Value | None) -> bool:
         """`globals()["x"] = 1` binds x."""
@@ -179,7 +179,7 @@ class Bindings(Expressions):
                     self.annotation(extra.annotation)
             self.annotation(node.returns)
         function = Function(node, self.cell, self._type_scope(node))
-        return Value(kept.roots if kept is not None else frozenset(), (function,))
+        return Value(carries=(function,), inner=kept.inner if kept is not None else frozenset())
 
     def _decorated(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, value: Value) -> Value:
         """Decorators are called with the definition; what they return still carries it."""
@@ -192,7 +192,8 @@ class Bindings(Expressions):
             if wrapper.carries:
                 made = self.definitions(wrapper, [value], {}, node.lineno)
                 inner = made.carries if made is not None else ()
-                value = Value(value.roots | wrapper.roots, tuple(dict.fromkeys((*inner, *value.carries))))
+                together = tuple(dict.fromkeys((*inner, *value.carries)))
+                value = Value(carries=together, inner=value.inner | wrapper.reach)
         return value
 
     def _class(self, node: ast.ClassDef) -> None:
@@ -217,8 +218,8 @@ class Bindings(Expressions):
         roots: set[str] = set()
         for inner in scope.values.values():
             if inner is not None and not inner.flags & (IMMUTABLE | IMPORTED):
-                roots |= inner.roots
-        value = self._decorated(node, Value(frozenset(roots), (made,)))
+                roots |= inner.reach
+        value = self._decorated(node, Value(carries=(made,), inner=frozenset(roots)))
         self.store(node.name, value, node.lineno)
 
     def _type_scope(self, node: ast.stmt) -> Scope | None:

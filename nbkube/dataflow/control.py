@@ -25,7 +25,7 @@ class Control(Bindings):
         self.repeating = False
 
     def _branch(self, statements: Iterable[ast.stmt], outer: Path) -> Path:
-        self.path = path = Path(outer)
+        self.path = path = Path(outer, tentative=outer.tentative)
         self.block(statements)
         self.path = outer
         return path
@@ -64,7 +64,7 @@ class Control(Bindings):
         forever: bool = False,
     ) -> None:
         outer = self.path
-        self.path = body = Path(outer)
+        self.path = body = Path(outer, tentative=outer.tentative)
         loop = Loop(body)
         self.loops.append(loop)
         bind()
@@ -79,7 +79,7 @@ class Control(Bindings):
             body.end = "jump" if body.end else ""
         join_reads(outer, [body])
         outer.maybe -= not once
-        outer.jumped = RETURNED if body.jumped == RETURNED else jumped
+        outer.jumped = body.jumped if outer.tentative or body.jumped == RETURNED else jumped
         ends = ([] if body.end else [body.bound]) + loop.continues
         normal = [] if forever else ends if once else [*ends, {}]
         if node.orelse and normal:
@@ -178,7 +178,7 @@ class Control(Bindings):
         return body
 
     def _handler(self, handler: ast.ExceptHandler, partial: dict[str, int], outer: Path) -> Path:
-        self.path = path = Path(outer)
+        self.path = path = Path(outer, tentative=outer.tentative)
         meet(path, [{}, partial])
         if handler.type is not None:
             self.evaluate(handler.type)
@@ -198,7 +198,7 @@ class Control(Bindings):
         branches: list[Path] = []
         exhaustive = False
         for case in node.cases:
-            self.path = path = Path(outer)
+            self.path = path = Path(outer, tentative=outer.tentative)
             self._pattern(case.pattern, value)
             if case.guard is not None:
                 self.evaluate(case.guard)

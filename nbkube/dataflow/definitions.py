@@ -106,7 +106,7 @@ class Definitions(Library):
                 for name in ("__call__", "forward", "call"):
                     method = self.method(carried.of, name)
                     if method is not None:
-                        return self.apply(method, [Value(callee.roots), *values], named, callee.roots, line)
+                        return self.apply(method, [Value(callee.reach), *values], named, callee.roots, line)
                 self._perhaps(carried, line)
         return None
 
@@ -114,7 +114,7 @@ class Definitions(Library):
         self, of: Class, values: list[Value | None], named: dict[str | None, Value | None], line: int
     ) -> Value | None:
         kept = keep([*values, *named.values()])
-        roots = kept.roots if kept is not None else frozenset()
+        roots = kept.inner if kept is not None else frozenset()
         for name in ("__init__", "__new__"):
             method = self.method(of, name)
             if method is not None:
@@ -124,8 +124,8 @@ class Definitions(Library):
                 del self.frame.links[links:]
         post = self.method(of, "__post_init__")
         if post is not None:
-            self.apply(post, [Value(roots)], {}, roots, line)
-        return Value(roots, (Instance(of),), flags=KEEPER)
+            self.apply(post, [Value(inner=roots)], {}, roots, line)
+        return Value(carries=(Instance(of),), flags=KEEPER, inner=roots)
 
     def apply_linked(
         self,
@@ -164,9 +164,10 @@ class Definitions(Library):
         if effect.links and values:
             self._carry_arguments(function, effect, mapping, values)
         value = effect.returns
-        if value is None or not value.roots:
+        if value is None or not value.reach:
             return value
-        return Value(self._mapped(value.roots, mapping, frozenset()), value.carries, "", value.flags, value.made)
+        same, inner = (self._mapped(roots, mapping, frozenset()) for roots in (value.roots, value.inner))
+        return Value(same, value.carries, "", value.flags, value.made, inner)
 
     def _carry_arguments(
         self,
@@ -296,8 +297,8 @@ class Definitions(Library):
         effect.reads = path.reads
         if function.generator:
             returned = effect.returns
-            effect.returns = Value(returned.roots if returned else frozenset(), returned.carries if returned else ())
-            effect.returns.flags = STATEFUL
+            inner = returned.reach if returned else frozenset()
+            effect.returns = Value(carries=returned.carries if returned else (), flags=STATEFUL, inner=inner)
         function.effect, function.looked = effect, looked
         if self.looked is not None:
             for name, value in looked.items():
@@ -335,4 +336,4 @@ def _shared(value: Value | None) -> frozenset[str]:
     """Roots of an argument that the callee could change."""
     if value is None or value.flags & (IMMUTABLE | IMPORTED):
         return frozenset()
-    return value.roots
+    return value.reach

@@ -27,6 +27,7 @@ from nbkube.dataflow.values import (
     Value,
     join,
     keep,
+    part,
 )
 
 _SCALARS = frozenset({"shape", "size", "ndim", "dtype", "dtypes", "name", "__name__", "__doc__", "empty", "itemsize"})
@@ -99,7 +100,7 @@ class Expressions(Calls):
             self.frame.effects |= tables.DYNAMIC
         if base.carries:
             return self.member(base, node)
-        return base if base.roots and node.attr not in _SCALARS else None
+        return part(base) if (base.roots or base.inner) and node.attr not in _SCALARS else None
 
     def member(self, base: Value, node: ast.Attribute) -> Value | None:
         """An attribute of an object of the notebook's classes: properties run, methods are carried."""
@@ -113,12 +114,12 @@ class Expressions(Calls):
                 if isinstance(carried, Class) and method.kind != "class":
                     found.append(method)
                 else:
-                    found.append(Bound(method, base.roots))
+                    found.append(Bound(method, base.reach))
         for one in found:
             if isinstance(one, Bound) and one.function.kind == "property":
                 self.apply(one.function, [Value(base.roots)], {}, base.roots, node.lineno)
         kept = () if found else tuple(one for one in base.carries if not isinstance(one, Class))
-        return Value(base.roots, (*found, *kept), flags=base.flags & KEEPER)
+        return Value(base.reach, (*found, *kept), flags=base.flags & KEEPER, inner=base.inner)
 
     def _subscript(self, node: ast.Subscript) -> Value | None:
         base = self.evaluate(node.value)
@@ -131,7 +132,7 @@ class Expressions(Calls):
             return self.attribute(base, "[]")
         if base.carries:
             self.escape(Value(carries=tuple(one for one in base.carries if isinstance(one, Instance))), node.lineno)
-        return base if base.roots or base.carries else None
+        return part(base) if base.roots or base.inner or base.carries else None
 
     def _binary(self, node: ast.BinOp) -> Value | None:
         if type(node.left) is ast.BinOp:
@@ -226,7 +227,7 @@ class Expressions(Calls):
     def _lambda(self, node: ast.Lambda) -> Value | None:
         kept = self.defaults(node.args)
         function = Function(node, self.cell, self.scope, self.scope.owner if self.scope is not None else None)
-        return Value(kept.roots if kept is not None else frozenset(), (function,))
+        return Value(carries=(function,), inner=kept.inner if kept is not None else frozenset())
 
     def defaults(self, arguments: ast.arguments) -> Value | None:
         """Defaults are evaluated where the function is made, and kept by it."""
@@ -260,7 +261,7 @@ class Expressions(Calls):
         path.maybe -= 1
         self.scope = outer
         if isinstance(node, ast.GeneratorExp):
-            return Value(value.roots, value.carries, flags=STATEFUL) if value is not None else ITERATOR
+            return Value(carries=value.carries, flags=STATEFUL, inner=value.reach) if value is not None else ITERATOR
         return keep([value])
 
     def _bind_local(self, scope: Scope, target: ast.expr, value: Value | None) -> None:
@@ -288,9 +289,9 @@ class Expressions(Calls):
         return self.evaluate(node.value)
 
     def _slice(self, node: ast.Slice) -> Value | None:
-        for part in (node.lower, node.upper, node.step):
-            if part is not None:
-                self.evaluate(part)
+        for bound in (node.lower, node.upper, node.step):
+            if bound is not None:
+                self.evaluate(bound)
         return None
 
     def _yield(self, node: ast.Yield | ast.YieldFrom) -> Value | None:
@@ -309,4 +310,4 @@ class Expressions(Calls):
             self.escape(value, line, only=Instance)
         if value.flags & IMPORTED or value.dotted:
             return None
-        return Value(value.roots, value.carries) if value.roots or value.carries else None
+        return Value(value.reach, value.carries, inner=value.inner) if value.reach or value.carries else None

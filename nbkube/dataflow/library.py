@@ -90,14 +90,17 @@ class Library(Names):
         everything = [*values, *named.values()]
         if dotted in tables.ITERATES_ONLY or flags & STATEFUL:
             kept = keep(everything)
-            return Value(kept.roots, kept.carries, flags=flags | KEEPER, made=dotted) if kept is not None else None
+            if kept is None:
+                return None
+            same = frozenset() if dotted in tables.CONTAINERS or flags & STATEFUL else kept.inner
+            return Value(same, kept.carries, flags=flags | KEEPER, made=dotted, inner=kept.inner)
         carries = tuple(one for value in everything if value is not None for one in value.carries)
         if tables.keeps_arguments(dotted):
             roots: set[str] = set()
             for value in everything:
                 if value is not None and value.flags & KEEPER:
-                    roots |= value.roots
-            return Value(frozenset(roots), carries, flags=flags | KEEPER, made=dotted)
+                    roots |= value.reach
+            return Value(carries=carries, flags=flags | KEEPER, made=dotted, inner=frozenset(roots))
         return Value(carries=carries, flags=flags, made=dotted)
 
     def _dynamic(self, dotted: str, node: ast.Call) -> None:
@@ -164,12 +167,12 @@ class Library(Names):
                 self.frame.effects |= tables.FILES
         if receiver.flags & STATEFUL:
             self.use(receiver, line)
-        elif receiver.roots and self._changes_receiver(name, node):
-            self.change(receiver.roots, line)
+        elif receiver.reach and self._changes_receiver(name, node):
+            self.change(receiver.roots if name in tables.SHALLOW else receiver.reach, line)
             if receiver.flags & KEEPER and name not in _READING_ONLY:
                 for value in (*values, *named.values()):
                     if value is not None and not value.flags & (IMMUTABLE | IMPORTED):
-                        self.link(receiver.roots, value.roots)
+                        self.link(receiver.roots, value.reach)
                         if value.carries:
                             self.carry(receiver.roots, value.carries)
         if name == "shuffle" and receiver.flags & STATEFUL and values and values[0] is not None:
@@ -180,7 +183,7 @@ class Library(Names):
         if receiver.carries:
             self.escape(receiver, line)
         if name in tables.SHARING:
-            return Value(receiver.roots, receiver.carries, flags=receiver.flags & KEEPER)
+            return Value(receiver.reach, receiver.carries, flags=receiver.flags & KEEPER, inner=receiver.inner)
         return None
 
     def shell_method(self, name: str, node: ast.Call) -> None:

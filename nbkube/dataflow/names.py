@@ -47,6 +47,7 @@ class Names:
         self.configuring = False
         self.gone: list[tuple[str, Place]] = []
         self.module_changes: list[tuple[str, Place]] = []
+        self._holders: dict[str, set[str]] = {}
         self._attributes: dict[tuple[Value, str], Value] = {}
 
     def evaluate(self, node: ast.expr) -> Value | None:
@@ -169,15 +170,38 @@ class Names:
         else:
             shared = frozenset() if value.flags & IMPORTED else self._closure(_outer_roots(value.roots))
             flags = value.flags & ~(IMPORTED | MODULE)
-            new = Value(shared | {name}, value.carries, value.dotted, flags, value.made)
+            new = Value(shared | {name}, value.carries, value.dotted, flags, value.made, _outer_roots(value.inner))
         if sure:
-            if old is not None and len(old.roots) > 1:
-                self._unlink(name, old.roots)
+            if old is not None:
+                self._forget(name, old)
         else:
             new = join(old, new) or new
         self.values[name] = new
         if len(new.roots) > 1:
-            self.link(new.roots, new.roots)
+            self._same(new.roots)
+        for root in new.inner:
+            self._holders.setdefault(root, set()).update(new.roots)
+
+    def _forget(self, name: str, old: Value) -> None:
+        """The object that `name` had until now no longer goes by it."""
+        if len(old.roots) > 1:
+            self._unlink(name, old.roots)
+        for root in old.inner:
+            if (holders := self._holders.get(root)) is not None:
+                holders.discard(name)
+        self._holders.pop(name, None)
+
+    def _same(self, roots: frozenset[str]) -> None:
+        """These names may all stand for one object."""
+        held: set[str] = set()
+        for root in roots:
+            value = self.values.get(root)
+            if value is not None and not value.flags & (IMMUTABLE | IMPORTED) and not roots <= value.roots:
+                self.values[root] = _with_roots(value, value.roots | roots)
+            held |= self._holders.get(root, set())
+        if held:
+            for root in roots:
+                self._holders.setdefault(root, set()).update(held)
 
     def _closure(self, roots: frozenset[str]) -> frozenset[str]:
         """All names that share something with these as things stand."""
@@ -193,16 +217,21 @@ class Names:
             if root != name and value is not None:
                 self.values[root] = _with_roots(value, value.roots - {name})
 
-    def link(self, left: frozenset[str], right: frozenset[str]) -> None:
-        """From now on a change through one of these names may be a change of the others."""
+    def link(self, holder: frozenset[str], held: frozenset[str]) -> None:
+        """From now on objects of `holder` hold those of `held`: a change of the latter changes both."""
         if self.looked is not None:
-            self.frame.links.append((left, right))
+            self.frame.links.append((holder, held))
             return
-        names = {root for root in left | right if root[0] != "\0"}
-        for root in names:
+        inside, around = _outer_roots(held), _outer_roots(holder)
+        for root in inside:
+            self._holders.setdefault(root, set()).update(around - {root})
+        for root in around:
             value = self.values.get(root)
-            if value is not None and not value.flags & (IMMUTABLE | IMPORTED) and not names <= value.roots:
-                self.values[root] = _with_roots(value, value.roots | names)
+            if value is not None and not value.flags & (IMMUTABLE | IMPORTED) and not inside <= value.inner:
+                together = value.inner | inside
+                self.values[root] = Value(
+                    value.roots, value.carries, value.dotted, value.flags, value.made, together - {root}
+                )
 
     def unbind(self, name: str, line: int) -> None:
         """`del name`."""
@@ -215,14 +244,14 @@ class Names:
         path.bound[name] = MAYBE if path.maybe else DELETED
         if self.looked is None and path.parent is None and not path.maybe:
             old = self.values.pop(name, None)
-            if old is not None and len(old.roots) > 1:
-                self._unlink(name, old.roots)
+            if old is not None:
+                self._forget(name, old)
 
     # --- changing in place -----------------------------------------------------------------------------------
 
     def change(self, roots: Iterable[str], line: int) -> None:
         """Objects that these names may share are changed in place."""
-        for root in roots:
+        for root in self._with_holders(roots):
             if root[0] == "\0":
                 self.frame.changed.add(root)
                 continue
@@ -233,7 +262,9 @@ class Names:
             elif value is not None and value.flags & IMMUTABLE:
                 continue
             elif value is not None and value.flags & LITERAL and self.looked is None:
-                self.values[root] = Value(value.roots, value.carries, value.dotted, value.flags & ~LITERAL)
+                self.values[root] = Value(
+                    value.roots, value.carries, value.dotted, value.flags & ~LITERAL, value.made, value.inner
+                )
             state = self.path.state(root)
             if state == DEFINED:
                 continue
@@ -250,12 +281,21 @@ class Names:
             value = self.values.get(root)
             if value is not None and not value.flags & IMPORTED:
                 together = tuple(dict.fromkeys((*value.carries, *carries)))
-                self.values[root] = Value(value.roots, together, value.dotted, value.flags, value.made)
+                self.values[root] = Value(value.roots, together, value.dotted, value.flags, value.made, value.inner)
 
     def use(self, value: Value, line: int) -> None:
         """An iterator or random generator is used, and so changed: it, not what it goes through."""
         values = self.values
         self.change([root for root in value.roots if (one := values.get(root)) and one.flags & STATEFUL], line)
+
+    def _with_holders(self, roots: Iterable[str]) -> Iterable[str]:
+        """These names and those whose objects hold theirs."""
+        if self.looked is not None or not self._holders:
+            return roots
+        found = list(dict.fromkeys(roots))
+        for root in found:
+            found.extend(sorted(self._holders.get(root, set()).difference(found)))
+        return found
 
     def _change_import(self, name: str, value: Value, line: int) -> bool:
         """A change of an imported thing; whether it is to travel as the notebook's own state."""
@@ -284,7 +324,7 @@ def _closed(value: Value | None) -> Value:
 
 
 def _with_roots(value: Value, roots: frozenset[str]) -> Value:
-    return Value(roots, value.carries, value.dotted, value.flags, value.made)
+    return Value(roots, value.carries, value.dotted, value.flags, value.made, value.inner)
 
 
 def _outer_roots(roots: frozenset[str]) -> frozenset[str]:

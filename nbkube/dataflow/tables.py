@@ -29,6 +29,13 @@ MUTATING = names("""
 """)
 """Methods that change their receiver."""
 
+SHALLOW = names("""
+    append extend insert remove pop clear sort reverse add discard update setdefault popitem appendleft extendleft
+    popleft rotate difference_update intersection_update symmetric_difference_update put put_nowait __setitem__
+    __delitem__ move_to_end
+""")
+"""Of these, those that change which objects the receiver holds, and none of the objects."""
+
 SETTERS_OF_COPIES = names("set_index set_axis set_flags set_categories set_geometry set_crs set_union")
 """`set_…` methods that return a changed copy."""
 
@@ -78,6 +85,14 @@ ITERATES_ONLY = names("""
     operator.itemgetter dataclasses.replace
 """)
 """Calls whose result shares objects with their arguments."""
+
+CONTAINERS = names("""
+    builtins.zip builtins.enumerate builtins.reversed builtins.iter builtins.list builtins.tuple builtins.sorted
+    builtins.filter builtins.set builtins.dict itertools.chain itertools.islice itertools.cycle copy.copy
+    functools.partial types.SimpleNamespace collections.deque collections.ChainMap collections.OrderedDict
+    collections.defaultdict
+""")
+"""Of these, those whose result is a new object that holds the arguments' objects."""
 
 _IMMUTABLE_RESULTS = names("""
     builtins.len builtins.int builtins.float builtins.str builtins.bool builtins.round builtins.abs builtins.hash

@@ -30,12 +30,12 @@ CLOSURE = "\0closure"
 class Value:
     """What may be known of the value of an expression.
 
-    `roots`: names (of the notebook, or tokens of parameters) whose objects it may be or contain. `carries`: notebook
-    definitions that using it may call. `dotted`: full name of the imported thing that it is; `made`: of the imported
-    thing whose call made it.
+    `roots`: names (of the notebook, or tokens of parameters) whose object it may be. `inner`: those whose objects it
+    may hold. `carries`: notebook definitions that using it may call. `dotted`: full name of the imported thing that it
+    is; `made`: of the imported thing whose call made it.
     """
 
-    __slots__ = ("carries", "dotted", "flags", "made", "roots")
+    __slots__ = ("carries", "dotted", "flags", "inner", "made", "roots")
 
     def __init__(
         self,
@@ -44,12 +44,19 @@ class Value:
         dotted: str = "",
         flags: int = 0,
         made: str = "",
+        inner: frozenset[str] = frozenset(),
     ) -> None:
         self.roots = roots
         self.carries = carries
         self.dotted = dotted
         self.flags = flags
         self.made = made
+        self.inner = inner
+
+    @property
+    def reach(self) -> frozenset[str]:
+        """Names whose objects can be got at through this value."""
+        return self.roots | self.inner if self.inner else self.roots
 
 
 class Place(NamedTuple):
@@ -199,6 +206,7 @@ def join(left: Value | None, right: Value | None) -> Value | None:
         left.dotted if left.dotted == right.dotted else "",
         (left.flags & right.flags) | ((left.flags | right.flags) & (STATEFUL | KEEPER)),
         left.made if left.made == right.made else "",
+        left.inner | right.inner,
     )
 
 
@@ -210,5 +218,15 @@ def keep(values: list[Value | None]) -> Value | None:
         if value is not None:
             if not value.flags & (IMMUTABLE | IMPORTED):
                 roots |= value.roots
+                roots |= value.inner
             carries.extend(value.carries)
-    return Value(frozenset(roots), tuple(dict.fromkeys(carries)), flags=KEEPER)
+    return Value(frozenset(), tuple(dict.fromkeys(carries)), flags=KEEPER, inner=frozenset(roots))
+
+
+def part(value: Value) -> Value:
+    """An element or attribute of `value`."""
+    if not value.inner:
+        return value
+    return Value(
+        value.roots | value.inner, value.carries, flags=value.flags & KEEPER, made=value.made, inner=value.inner
+    )

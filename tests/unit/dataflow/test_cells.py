@@ -114,6 +114,11 @@ ROWS = [
         reads="pipe X y", optional="clf", changes="clf pipe"),
     Row("augmented list changes its alias", "b += [1]", before="a = []\nb = a", reads="b", optional="a", writes="b",
         changes="a"),
+    Row("holder changed, held not", "r['a'] = data['a']\nr['b'] = 1", reads="r data", changes="r"),
+    Row("held changed, holder too", "data['a'] = 1", before="r = {}\nr['a'] = data", reads="data", optional="r",
+        changes="data r"),
+    Row("copy of a list", "ys = list(xs)\nys.append(1)", reads="xs", writes="ys"),
+    Row("element of a copy", "ys = list(xs)\nys[0].append(1)", reads="xs", writes="ys", changes="xs"),
     Row("view of an array", "v[0] = 1", before="v = base[1:3]", reads="v", optional="base", changes="base v"),
     # --- branches
     Row("if without else", "if c:\n    x = 1", reads="c", may="x"),
@@ -147,7 +152,7 @@ ROWS = [
     Row("for else", "for x in xs:\n    if x:\n        break\nelse:\n    x = 0", reads="xs", writes="x"),
     Row("for else writes", "for x in xs:\n    y = 1\nelse:\n    z = 1", reads="xs", writes="z", may="x y"),
     Row("loop variable after the loop", "for x in xs:\n    pass\nprint(x)", reads="xs", optional="x", may="x"),
-    Row("loop target is an item", "for d['k'] in xs:\n    pass", reads="xs", optional="d", changes="d xs"),
+    Row("loop target is an item", "for d['k'] in xs:\n    pass", reads="xs", optional="d", changes="d"),
     Row("async for", "async for x in stream:\n    y = x", reads="stream", may="x y"),
     Row("accumulate", "for x in xs:\n    total += x", reads="xs", optional="total", may="x total"),
     # --- try

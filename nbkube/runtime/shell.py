@@ -310,7 +310,6 @@ def make_shell(namespace: dict[str, Any], channel: Channel, folder: str) -> Step
         __loader__=None,
         __spec__=None,
         __builtin__=builtins,
-        __builtins__=builtins,
     )
     StepShell.channel = channel
     shell: StepShell = StepShell.instance(

@@ -9,6 +9,7 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from typing import Any
 
 from nbkube.errors import StateError
+from nbkube.state.builtin_names import BuiltinNames
 from nbkube.state.definitions import Definitions
 from nbkube.state.imports import import_version
 from nbkube.state.load import LoadedStream, Loader
@@ -50,7 +51,8 @@ class Namespace(dict[str, Any]):
     """
 
     def __init__(self, bindings: Mapping[str, OutputRef], store: ObjectStore, *, root: str = "") -> None:
-        super().__init__({"__name__": "__main__", "__doc__": None, "__builtins__": builtins})
+        super().__init__({"__name__": "__main__", "__doc__": None})
+        self["__builtins__"] = BuiltinNames(self, self.__missing__)
         self.bindings = dict(bindings)
         self.store = store
         self.root = root

@@ -36,6 +36,9 @@ class Bindings(Expressions):
         for target in node.targets:
             if type(target) is ast.Name:
                 self.store(target.id, value, node.lineno)
+                if len(node.targets) > 1 and self.scope is None:
+                    # `a = b = []`: both names stand for the one new object.
+                    value = self.values.get(target.id, value)
             elif isinstance(target, ast.Tuple | ast.List):
                 self.assign(target, self.iterate(value, node.lineno))
             else:

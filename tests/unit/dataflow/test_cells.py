@@ -119,6 +119,7 @@ ROWS = [
         changes="data r"),
     Row("copy of a list", "ys = list(xs)\nys.append(1)", reads="xs", writes="ys"),
     Row("element of a copy", "ys = list(xs)\nys[0].append(1)", reads="xs", writes="ys", changes="xs"),
+    Row("one new object, two names", "a.append(1)", before="a = b = [0]", reads="a", optional="b", changes="a b"),
     Row("view of an array", "v[0] = 1", before="v = base[1:3]", reads="v", optional="base", changes="base v"),
     # --- branches
     Row("if without else", "if c:\n    x = 1", reads="c", may="x"),

@@ -53,7 +53,9 @@ def _is_of_script(value: object) -> bool:
     if isinstance(value, type):
         return any(_is_of_script(function) for _, _, function in functions_of(value))
     scope = getattr(value, "__globals__", None)
-    return type(scope) is dict and "__file__" in scope and scope is not vars(sys.modules[MAIN])
+    if type(scope) is not dict or scope.get("__name__") != MAIN:
+        return False
+    return "__file__" in scope and scope is not vars(sys.modules[MAIN])
 
 
 def importable(value: object) -> bool:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.unit.docs.documents import DOCUMENTS, ROOT, Command, commands
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 WITH_COMMANDS = [path for path in DOCUMENTS if commands(path)]
 MAIN = "import sys; from nbkube.cli import main; sys.argv[0] = 'nbkube'; main()"
@@ -51,7 +51,7 @@ def run(command: Command, folder: Path) -> subprocess.CompletedProcess[str]:
     elif words[0] == "nbkube":
         words = [sys.executable, "-c", MAIN, *words[1:]]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", "NO_COLOR": "1"}
-    return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=390, check=False)
+    return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=890, check=False)
 
 
 def assert_shown(command: Command, output: str) -> None:

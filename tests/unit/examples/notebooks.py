@@ -34,7 +34,7 @@ def with_parameters(path: Path, values: Mapping[str, Any]) -> nbformat.NotebookN
 def run(path: Path, **parameters: Any) -> dict[str, str]:
     """Run a notebook in its folder; return what each cell printed, by cell id."""
     document = with_parameters(path, parameters)
-    client = NotebookClient(document, timeout=110, kernel_name="python3", resources={"metadata": {"path": path.parent}})
+    client = NotebookClient(document, timeout=300, kernel_name="python3", resources={"metadata": {"path": path.parent}})
     client.execute()
     code = [cell for cell in document.cells if cell.cell_type == "code"]
     return {cell.id: "".join(o.text for o in cell.outputs if o.output_type == "stream") for cell in code}

@@ -17,7 +17,7 @@ from nbkube.pipeline import Pipeline, build_pipeline
 from tests.unit.examples.archives import data_folder
 from tests.unit.examples.notebooks import copy_of, notebook, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 MAIN = "import sys; from nbkube.cli import main; sys.argv[0] = 'nbkube'; main()"
 
@@ -25,7 +25,7 @@ MAIN = "import sys; from nbkube.cli import main; sys.argv[0] = 'nbkube'; main()"
 def nbkube(*words: str, cwd: Path, code: int = 0) -> list[Any]:
     """Run a command with --json; return what it prints, one value for each line."""
     command = [sys.executable, "-c", MAIN, *words, "--json"]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=550, check=False, env={**os.environ})
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=1150, check=False, env={**os.environ})
     assert done.returncode == code, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -16,7 +16,7 @@ import pytest
 from tests.unit.examples.archives import data_folder, made_up_archive
 from tests.unit.examples.notebooks import copy_of, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 # Stands in for the package where it is not installed: 16 numbers that tell which words a text holds.
 HUB = """

@@ -1,5 +1,6 @@
-"""Start of a step process: `python -m nbkube.runtime CONTROL WATCH SETTLE`, both numbers of inherited sockets.
+"""Start of a step process: `python -m nbkube.runtime CONTROL WATCH SETTLE PRIVATE`.
 
+The numbers of two inherited sockets, the seconds that left-over processes may take to end, the step's private folder.
 The process splits into the worker and its watcher before anything else is imported. Then the worker imports what it
 will need while its parent still prepares the workspace, and waits for its task.
 """
@@ -25,7 +26,7 @@ def main() -> None:
 
     from nbkube.runtime.watcher import split_off
 
-    split_off(watch, float(sys.argv[3]), let_go)
+    split_off(watch, float(sys.argv[3]), sys.argv[4], let_go)
     if sys.path[0] in ("", os.getcwd()):
         del sys.path[0]
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

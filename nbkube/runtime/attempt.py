@@ -84,7 +84,7 @@ class Attempt:
         self._stopped: Failure | None = None
         self._connection: Connection | None = None
         self._failure: Failure | None = None
-        self._hold = Path(tempfile.gettempdir())
+        self._private = Path(tempfile.gettempdir())
         self._started = 0.0
         self._workspace: Workspace | None = None
         self._closed = False
@@ -96,8 +96,8 @@ class Attempt:
             StateError: the workspace cannot be prepared.
         """
         self._started = time.monotonic()
-        self._hold = Path(tempfile.mkdtemp(prefix="nbkube-"))
-        self._transcript = Transcript(self._on_event, self._hold / "log")
+        self._private = Path(tempfile.mkdtemp(prefix="nbkube-"))
+        self._transcript = Transcript(self._on_event)
         self._transcript.expect(self._task.program.cells)
         secret = secrets.token_hex(16)
         self._transcript.begin(secret)
@@ -115,7 +115,7 @@ class Attempt:
             self._clear()
             raise
         task = msgspec.to_builtins(self._task)
-        self._connection.send({"op": "task", "task": task, "secret": secret, "hold": str(self._hold / "hold")})
+        self._connection.send({"op": "task", "task": task, "secret": secret, "private": str(self._private)})
         for finding in self._workspace.diagnostics[len(self._view.diagnostics) :]:
             self._on_event({"event": "warning", "message": str(finding)})
         self._on_event({"event": "started"})
@@ -148,7 +148,7 @@ class Attempt:
             if self._stopped is None or self._stopped.kind != "cancelled":
                 reads, diff = self._files(result)
             executed = self._store.put(self._transcript.notebook())
-            log = self._store.put_file(self._hold / "log")
+            log = self._store.put(self._transcript.log())
             return Finished(
                 msgspec.structs.replace(
                     result,
@@ -176,7 +176,6 @@ class Attempt:
     # -- the process -----------------------------------------------------------------------------------------------
 
     def _start(self) -> Connection:
-        (self._hold / "hold").mkdir()
         environment = {
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
             **os.environ,
@@ -186,7 +185,7 @@ class Attempt:
         return Connection(
             [self._python, "-m", "nbkube.runtime"],
             environment,
-            self._settle,
+            [str(self._settle), str(self._private)],
             self._transcript,
             lambda size: self._on_event({"event": "memory", "bytes": size}),
         )
@@ -257,7 +256,7 @@ class Attempt:
         )
 
     def _log_tail(self) -> str:
-        text = (self._hold / "log").read_bytes()[-2000:].decode("utf-8", "replace").strip()
+        text = b"".join(self._transcript.log()).decode("utf-8", "replace").strip()
         return text.rpartition("\n")[2]
 
     # -- the result ------------------------------------------------------------------------------------------------
@@ -287,7 +286,8 @@ class Attempt:
 
     def _clear(self) -> None:
         if self._started:
-            shutil.rmtree(self._hold, ignore_errors=True)
+            self._transcript.discard()
+            shutil.rmtree(self._private, ignore_errors=True)
 
 
 __all__ = ["Attempt", "Executed", "Finished"]

@@ -27,7 +27,7 @@ class Connection:
     Args:
         command: the interpreter and its options, up to the module's arguments.
         environment: the process's environment.
-        settle: seconds that processes left behind may take to end by themselves.
+        options: the seconds that processes left behind may take to end by themselves, and the step's private folder.
         transcript: takes text and the messages that have a place in it.
         on_memory: takes the bytes that all processes of the step hold, now and then.
     """
@@ -36,7 +36,7 @@ class Connection:
         self,
         command: Sequence[str],
         environment: Mapping[str, str],
-        settle: float,
+        options: Sequence[str],
         transcript: Transcript,
         on_memory: Callable[[int], None],
     ) -> None:
@@ -46,7 +46,7 @@ class Connection:
         self._watch, watch = socket.socketpair()
         with control, watch:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                [*command, str(control.fileno()), str(watch.fileno()), str(settle)],
+                [*command, str(control.fileno()), str(watch.fileno()), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -25,42 +25,47 @@ class Place(msgspec.Struct, frozen=True):
     made: tuple[str, ...] = ()
 
 
-def enter(workspace: str, root: str, store: str, hold: str) -> Place:
+def enter(workspace: str, root: str, store: str, private: str) -> Place:
     """Show `workspace` at `root` to this process if that can be done; say what became of it.
 
     Args:
         workspace: the folder prepared for this attempt.
         root: the project's own folder.
         store: path or URL of the store; one below the project stays reachable at another path.
-        hold: an empty folder outside the project, to keep hold of what the mount would hide.
+        private: a folder of the step's own that must stay reachable.
     """
     workspace, root = os.path.realpath(workspace), os.path.realpath(root)
     if root == workspace:
         return Place(root, store, mounted=False)
-    reachable = not _below(hold, root) and not _below(root, workspace) and os.path.isdir(root) and root != "/"
+    reachable = not _below(private, root) and not _below(root, workspace) and os.path.isdir(root) and root != "/"
     if not reachable or not private_mounts():
         return Place(workspace, store, mounted=False)
-    kept = {path: os.path.join(hold, str(number)) for number, path in enumerate(_hidden(root, workspace))}
-    for path, shelf in kept.items():
-        os.mkdir(shelf)
-        bind_mount(path, shelf)
+    # What the mount hides is held by descriptors: a second place in the tree could be emptied by a cell by accident.
+    kept = {path: _hold(path) for path in _hidden(root, workspace)}
     folder = folder_of(store)
-    shelf = os.path.join(hold, "store")
     if folder and _below(folder, root):
         # A store that is made on first use would be made in the workspace, and be lost with it.
         os.makedirs(folder, exist_ok=True)
-        os.mkdir(shelf)
-        bind_mount(folder, shelf)
-        store = shelf
+        store = _held(_hold(folder))
     bind_mount(workspace, root)
     made: list[str] = []
-    for path, held in kept.items():
+    for path, descriptor in kept.items():
         made.extend(_make(path, root))
-        bind_mount(held, path)
+        bind_mount(_held(descriptor), path)
+        os.close(descriptor)
     drop_powers()
     # The powers gained on the way may have cleared it.
     end_with_parent(signal.SIGKILL)
     return Place(root, store, mounted=True, made=tuple(made))
+
+
+def _hold(folder: str) -> int:
+    return os.open(folder, os.O_PATH | os.O_DIRECTORY)
+
+
+def _held(descriptor: int) -> str:
+    """Return a path to a folder held by a descriptor, good in this process and those forked from it."""
+    return f"/proc/self/fd/{descriptor}"
 
 
 def _hidden(root: str, workspace: str) -> list[str]:

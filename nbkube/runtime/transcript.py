@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import codecs
 import json
+import tempfile
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from nbkube.runtime.channel import MARK
@@ -59,12 +59,12 @@ class Transcript:
 
     Args:
         on_event: receives "cell", "log" and "output" events as they become known.
-        log: file that gets all text.
     """
 
-    def __init__(self, on_event: Callable[[dict[str, Any]], None], log: Path) -> None:
+    def __init__(self, on_event: Callable[[dict[str, Any]], None]) -> None:
         self._on_event = on_event
-        self._log = log.open("wb")
+        # Without a name: no cell can remove it, and it is gone with this process.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `discard`
         self._secret = b""
         self._pipes = {"stdout": _Pipe("stdout"), "stderr": _Pipe("stderr")}
         self._messages: dict[int, dict[str, Any]] = {}
@@ -126,6 +126,15 @@ class Transcript:
         for pipe in self._pipes.values():
             pipe.ended = True
         self._advance()
+
+    def log(self) -> Iterator[bytes]:
+        """Yield all text, in the order in which it came."""
+        self._log.seek(0)
+        while chunk := self._log.read(1 << 20):
+            yield chunk
+
+    def discard(self) -> None:
+        """Let go of the log."""
         self._log.close()
 
     def notebook(self) -> bytes:

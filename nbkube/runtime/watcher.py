@@ -32,10 +32,12 @@ _SAMPLE = 0.5
 class Watcher:
     """Watches one worker until no process of it is left."""
 
-    def __init__(self, worker: int, connection: socket.socket, settle: float) -> None:
+    def __init__(self, worker: int, connection: socket.socket, settle: float, private: str) -> None:
         self._worker = worker
         self._connection = connection
         self._settle = settle
+        self._private = private
+        self._alone = False
         self._status: int | None = None
         self._cpu = 0.0
         self._peak = 0
@@ -61,7 +63,13 @@ class Watcher:
             if self._connection.fileno() in ready and not self._requested():
                 # Nobody is left to tell: end everything, and do not look at a closed socket again.
                 waiting.remove(self._connection.fileno())
+                self._alone = True
         self._report({"ended": self._status, "cpu": self._cpu, "peak": self._peak})
+        if self._alone:
+            # What the attempt would have cleared away. No mount of the step can be seen from here.
+            import shutil
+
+            shutil.rmtree(self._private, ignore_errors=True)
 
     def _requested(self) -> bool:
         try:
@@ -127,12 +135,13 @@ class Watcher:
             self._connection.setblocking(False)
 
 
-def split_off(connection: socket.socket, settle: float, before: Callable[[], None]) -> None:
+def split_off(connection: socket.socket, settle: float, private: str, before: Callable[[], None]) -> None:
     """Fork: return in the child, the worker; stay in the parent as its watcher until the end and never return.
 
     Args:
         connection: the socket to the attempt, closed in the worker.
         settle: seconds that descendants may take to end by themselves after a good end of the worker.
+        private: the step's private folder, cleared away here if the attempt cannot do it any more.
         before: called in the watcher first, to let go of what only the worker may hold.
     """
     from nbkube.runtime.kernel import adopt_orphans, end_with_parent
@@ -150,7 +159,7 @@ def split_off(connection: socket.socket, settle: float, before: Callable[[], Non
     code = 1
     try:
         before()
-        Watcher(worker, connection, settle).run()
+        Watcher(worker, connection, settle, private).run()
         code = 0
     finally:
         os._exit(code)

@@ -40,10 +40,10 @@ _TASKS_END = 10.0
 class Worker:
     """One step process, from its task to its result."""
 
-    def __init__(self, task: StepTask, channel: Channel, hold: str) -> None:
+    def __init__(self, task: StepTask, channel: Channel, private: str) -> None:
         self._task = task
         self._channel = channel
-        place = enter(task.workspace, task.root, task.store, hold)
+        place = enter(task.workspace, task.root, task.store, private)
         folder = os.path.join(place.root, task.cwd)
         os.makedirs(folder, exist_ok=True)  # no file of it may be part of the workspace
         os.chdir(folder)
@@ -51,8 +51,10 @@ class Worker:
         channel.send({"event": "started", **said})
         sys.argv = ["ipykernel_launcher.py"]
         self._values = Values(task.bindings, place.store, place.root)
-        self._shell = make_shell(self._values.namespace, channel, os.path.join(hold, "ipython"))
-        self._observation = Observation(place.root, (hold, folder_of(place.store), os.path.dirname(__file__)), is_place)
+        self._shell = make_shell(self._values.namespace, channel, os.path.join(private, "ipython"))
+        self._observation = Observation(
+            place.root, (private, folder_of(place.store), os.path.dirname(__file__)), is_place
+        )
         self._shell.unobserved = self._observation.paused
         self._failure: Failure | None = None
         self._begun = False
@@ -273,7 +275,7 @@ def run(channel: Channel) -> None:
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     channel.take_over_output(message["secret"])
     try:
-        worker = Worker(msgspec.convert(message["task"], StepTask), channel, message["hold"])
+        worker = Worker(msgspec.convert(message["task"], StepTask), channel, message["private"])
         asyncio.new_event_loop().run_until_complete(worker.serve())
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent must learn of it
         failure = Failure("internal", f"{type(error).__name__}: {error}", traceback=traceback.format_exc())

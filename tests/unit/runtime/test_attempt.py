@@ -109,11 +109,15 @@ def test_nothing_survives_a_killed_parent(trial: Trial) -> None:
         trial.run({FAMILY.format("1002.5") + "time.sleep(1002.5)"!r})
     """
     (trial.folder / "inner").mkdir()
-    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], env=os.environ) as parent:
+    temporary = trial.folder / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], env=environment) as parent:
         wait_for(lambda: len(sleepers("1002.5")) == 4)
         parent.kill()
     wait_for(lambda: sleepers("1002.5") == [])
     wait_for(lambda: not _commands_with(str(trial.folder / "inner")))
+    wait_for(lambda: list(temporary.iterdir()) == [])
 
 
 def _commands_with(text: str) -> list[str]:
@@ -210,6 +214,21 @@ def test_the_project_is_seen_at_its_own_path_and_stays_as_it_is(trial: Trial) ->
     assert (trial.project / "data" / "a.txt").read_text() == "original"
     assert [entry.path for entry in done.finished.diff.changed] == ["data/a.txt"]
     assert sorted(path.name for path in trial.project.iterdir()) == [".nbkube", "data"]
+
+
+def test_the_store_has_no_second_place_that_a_cell_could_empty(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a bind mount below the folder for temporary files would be."""
+    temporary = trial.folder / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    trial.store.put(b"something")
+    done = trial.good(f"!rm -rf {temporary}/*\nx = 1", "import glob\nprint(x)")
+    assert done.finished.mounted
+    assert done.text(2) == "1\n"
+    assert trial.store.has(done.finished.result.outputs["x"].blob)
+    assert trial.store.get(trial.store.put(b"something")) == b"something"
 
 
 def test_it_needs_no_right_to_mount(trial: Trial) -> None:

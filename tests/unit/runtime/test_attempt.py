@@ -216,9 +216,7 @@ def test_the_project_is_seen_at_its_own_path_and_stays_as_it_is(trial: Trial) ->
     assert sorted(path.name for path in trial.project.iterdir()) == [".nbkube", "data"]
 
 
-def test_the_store_has_no_second_place_that_a_cell_could_empty(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_store_has_no_second_place_that_a_cell_could_empty(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a bind mount below the folder for temporary files would be."""
     temporary = trial.folder / "temporary"
     temporary.mkdir()

@@ -347,13 +347,15 @@ def report(version: str, rows: list[list[str]]) -> str:
     counts = Counter(row[1] for row in rows)
     themes = {case.name: case.theme for case in load_cases()}
     failed = sum(counts[one] for one in OUTCOMES[1:])
+    missing = len(themes) - len(rows)
     lines = [
         f"# The case table under Kale {version}",
         "",
         f"Made on {datetime.date.today()} by `python -m tests.notebooks.kale`, whose text says how. "
         f"Of {len(rows)} cases Kale gets {counts['right']} right and {failed} not: "
         + ", ".join(f"{one} {counts[one]}" for one in OUTCOMES[1:])
-        + f". Not counted, as its environment lacks a library they need: {counts['not counted']}.",
+        + f". Not counted, as its environment lacks a library they need: {counts['not counted']}."
+        + (f" {missing} more cases have not been run." if missing else ""),
         "",
         "| theme | case | outcome | |",
         "|---|---|---|---|",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import copyreg
 import io
 import json
+import marshal
 import pickle
 import sys
 import zipfile
@@ -85,7 +87,7 @@ def reduce_saveable(dumper: Any, value: Any) -> Any:
         )
     dumper.met.append((value, parts_of(value)))
     archive, names = _archive(value)
-    custom = {name: one for name in names if is_notebook(one := dict.get(dumper.namespace, name))}
+    custom = {name: one for name in sorted(names) if is_notebook(one := _definition(dumper.namespace, name))}
     registered = sys.modules["keras.src.saving.object_registration"].get_registered_name
     for layer in [value, *_layers(value)]:
         if is_notebook(type(layer)):
@@ -102,6 +104,16 @@ def reduce_saveable(dumper: Any, value: Any) -> Any:
     if getattr(value, "history", None) is not None and _is_model(value):
         state["history"] = value.history
     return load_archive, (archive, custom), state, None, None, fill_model
+
+
+def _definition(namespace: Any, name: str) -> Any:
+    """Return what a name of a configuration is bound to, loading functions and classes of earlier units."""
+    found = dict.get(namespace, name)
+    if found is None and hasattr(namespace, "available"):
+        ref = namespace.available(name)
+        if ref is not None and ref.kind == "blob" and ref.type in ("function", "type"):
+            return namespace.load(name)
+    return found
 
 
 def reduce_optimizer(dumper: Any, value: Any) -> Any:
@@ -148,13 +160,22 @@ def _archive(value: Any) -> tuple[list[tuple[str, Any]], set[str]]:
 
 
 def _numbered(value: Any, known: dict[int, int]) -> Any:
-    """Return a configuration with addresses of shared objects replaced by running numbers."""
+    """Return a configuration with addresses of shared objects replaced by running numbers, code by code anywhere."""
     if isinstance(value, dict):
+        if value.get("class_name") == "__lambda__" and isinstance(value.get("config"), dict):
+            value = {**value, "config": {**value["config"], "code": _placeless(value["config"]["code"])}}
         return {
             key: known.setdefault(one, len(known) + 1) if key == "shared_object_id" else _numbered(one, known)
             for key, one in value.items()
         }
     return [_numbered(one, known) for one in value] if isinstance(value, list) else value
+
+
+def _placeless(text: str) -> str:
+    """Return Keras's text form of a lambda without its place; marshal version 2 does not depend on reference counts."""
+    body = marshal.loads(codecs.decode(text.encode("ascii"), "base64"))
+    body = body.replace(co_filename="", co_firstlineno=1, co_linetable=b"")
+    return codecs.encode(marshal.dumps(body, 2), "base64").decode("ascii")
 
 
 def _strings(value: Any) -> Iterator[str]:

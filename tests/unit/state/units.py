@@ -53,7 +53,7 @@ class Units:
             capture_output=True,
             env=environment,
             cwd=self.folder,
-            timeout=100,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr.decode()
         answer = msgspec.json.decode(done.stdout, type=Answer)

@@ -140,7 +140,7 @@ class TextStream(io.TextIOWrapper):
         super().__init__(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
         self._channel = channel
         self._name = name
-        self._flushed = 0.0
+        self._waiting: float | None = None  # since when text without an end of line has been held
 
     @property
     def name(self) -> str:
@@ -150,9 +150,13 @@ class TextStream(io.TextIOWrapper):
     def write(self, text: str, /) -> int:
         """Write text behind everything printed so far, whatever stream it went to."""
         self._channel.writing(self)
-        written = super().write(text)
-        if not text.endswith("\n") and (now := time.monotonic()) > self._flushed + _PATIENCE:
+        if self._waiting is not None and time.monotonic() > self._waiting + _PATIENCE:
             # Progress that is printed without an end of line is to be seen, too.
-            self._flushed = now
             self.flush()
+            self._waiting = None
+        written = super().write(text)
+        if text.endswith("\n"):
+            self._waiting = None
+        elif self._waiting is None:
+            self._waiting = time.monotonic()
         return written

@@ -157,6 +157,17 @@ def reduce_detached(dumper: Any, value: Detached) -> Any:
     return own_memory(value.array)
 
 
+@family("numpy.dtype")
+def reduce_dtype(dumper: Any, value: Any) -> Any:
+    """The dtypes of which numpy has just one object by their letter: a copy makes `asarray` return views of arrays."""
+    import numpy as np
+
+    dumper.odd = True
+    if value.char in np.typecodes["All"] and np.dtype(value.char) is value:
+        return np.dtype, (value.char,)
+    return NotImplemented
+
+
 @exact("numpy.ma.MaskedArray", "numpy.ma.core.MaskedArray")
 def reduce_masked(dumper: Any, array: Any) -> Any:
     """A masked array by its data, mask and fill value."""

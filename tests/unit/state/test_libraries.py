@@ -9,6 +9,22 @@ import pytest
 from tests.unit.state.units import Units
 
 CASES: dict[str, tuple[str, ...]] = {
+    "dtypes": (
+        """
+        import numpy as np
+        X = np.arange(4.); o = np.array([{}, 'a'], dtype=object); big = np.arange(70000)
+        t = np.array(['2020-01-01'], dtype='M8[D]'); swapped = np.arange(3, dtype='>i4')
+        """,
+        """
+        from sklearn.neighbors import KDTree
+        assert X.dtype is np.dtype(float) and o.dtype is np.dtype(object) and np.asarray(big, dtype=int) is big
+        assert t.dtype == 'M8[D]' and swapped.dtype.str == '>i4'
+        tree = KDTree(X := X.reshape(-1, 1))
+        """,
+        """
+        assert tree.__getstate__()[0] is X
+        """,
+    ),
     "views": (
         """
         import numpy as np

@@ -8,6 +8,7 @@ to their slots. Every step is checked, and taken back where anything does not fi
 from __future__ import annotations
 
 import ctypes
+import sys
 import sysconfig
 from collections.abc import Iterable
 from typing import Any
@@ -15,7 +16,13 @@ from typing import Any
 _ENTRY = 16
 _FILL, _USED, _MASK, _TABLE = 16, 24, 32, 40
 _ATOMS = frozenset((str, bytes, int, float, bool, type(None), complex))
-_KNOWN_LAYOUT = ctypes.sizeof(ctypes.c_void_p) == 8 and not sysconfig.get_config_var("Py_GIL_DISABLED")
+_KNOWN_LAYOUT = (
+    sys.implementation.name == "cpython"
+    and (3, 11) <= sys.version_info[:2] <= (3, 13)
+    and ctypes.sizeof(ctypes.c_void_p) == 8
+    and not sysconfig.get_config_var("Py_GIL_DISABLED")
+)
+"""The layout of `PySetObject` in CPython's Include/cpython/setobject.h; elsewhere sets keep no special order."""
 
 SetOrder = tuple[Any, int, tuple[Any, ...], tuple[int, ...]]
 """A set, the mask of its table, its members in order, and the slot of each."""
@@ -92,7 +99,3 @@ def _restore(one: Any, mask: int, members: tuple[Any, ...], slots: tuple[int, ..
     ctypes.memmove(table, bytes(after), size)
     if len(entries) != len(members) or not all(member in one for member in members):
         ctypes.memmove(table, before, size)
-
-
-def _entry(table: bytes, slot: int) -> bytes:
-    return table[slot * _ENTRY : (slot + 1) * _ENTRY]

@@ -27,6 +27,9 @@ from nbkube.dataflow.values import (
     join,
 )
 
+_TRAVELS = frozenset({"os", "sys", "os.environ", "sys.path"})
+"""Imported things whose changes reach later units as state of the process."""
+
 
 class Names:
     """The state of an analysis: what is known of the notebook's names, and where it stands.
@@ -306,7 +309,7 @@ class Names:
             self.frame.effects |= tables.DYNAMIC
         if value.flags & MODULE or not tables.is_local_module(value.dotted):
             self.frame.effects |= tables.PROCESS
-            if value.dotted not in ("os", "sys"):
+            if value.dotted not in _TRAVELS:
                 self.module_changes.append((name, Place(self.cell, line)))
             return False
         if self.looked is None:

@@ -100,6 +100,8 @@ def test_order(texts: list[str], expected: list[str]) -> None:
         (["import pandas as pd\npd.read_csv('https://host/x.csv')"], []),
         (["import m\nm.X = f()\ndef f(): pass"], ["warning module-state 1:2", "error undefined-name 1:2"]),
         (["import os\nos.environ['A'] = str(1 + 1)"], []),
+        (["from os import environ\nenviron['A'] = str([1])\ndel environ['B']"], []),
+        (["from sys import path\nfor k in 'ab':\n    path.append(k)"], []),
         (["ls"], []),
         (["from contextlib import suppress\nwith suppress(NameError):\n    del x"], []),
         (["import builtins\nbuiltins.shared = 1", "print(shared)"], ["warning undefined-name 2:1"]),

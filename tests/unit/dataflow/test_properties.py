@@ -78,12 +78,14 @@ def test_analysis_never_raises(texts: list[str]) -> None:
     found = analyze(units, file="nb.ipynb")
     assert len(found.units) == len(found.after) == len(texts)
     assert found == analyze(units, file="nb.ipynb")
+    waited: list[set[int]] = []
     for at, (unit, after) in enumerate(zip(found.units, found.after, strict=True)):
         assert not set(unit.reads) & set(unit.optional_reads)
         assert set(unit.mutates) <= set(unit.reads) | set(unit.optional_reads)
         assert not set(unit.writes) & (set(unit.may_writes) | set(unit.deletes))
         assert all(0 <= one < at for one in after)
-        assert {edge.producer for edge in found.edges if edge.consumer == at} <= set(after)
+        waited.append({*after}.union(*(waited[one] for one in after)))
+        assert {edge.producer for edge in found.edges if edge.consumer == at} <= waited[at]
 
 
 @settings(max_examples=400, deadline=None)

@@ -23,7 +23,8 @@ class Replay(msgspec.Struct, frozen=True):
     """A top-level statement that every later unit runs again before its own cells, in notebook order.
 
     `needs` are notebook names (functions, mostly) that the statement uses; they are loaded before it runs. `binds` are
-    the names it binds (imports): a value published under such a name by the same or a later unit is the newer one.
+    the names it binds (imports, functions that are magics): a value published under such a name by the same or a later
+    unit is the newer one.
     """
 
     kind: ReplayKind

@@ -26,6 +26,7 @@ _NEVER = names("""
     set_state setstate set_rng_state set_trace set_text set_ticks setp set_aspect manual_seed_all
     set_experiment set_tracking_uri set_tag set_tags set_cmap set_loglevel_file enroll install_package
 """)
+_MAGICS = ("IPython.core.magic.", "IPython.core.magic_arguments.")
 _PURE_CALLS = ("os.path.", "pathlib.", "decimal.", "logging.", "numpy.dtype", "matplotlib.cycler", "cycler.",
     "seaborn.color_palette", "matplotlib.pyplot.cycler", "os.getcwd", "functools.partial", "matplotlib.colors.",
     "builtins.str", "builtins.int", "builtins.dict", "builtins.list", "builtins.tuple", "builtins.float",
@@ -59,6 +60,35 @@ def needs(statement: ast.stmt, values: Mapping[str, Value]) -> tuple[str, ...] |
     except _OtherStatementError:
         return None
     return tuple(found)
+
+
+def magic_needs(definition: ast.FunctionDef, values: Mapping[str, Value]) -> tuple[str, ...] | None:
+    """The notebook names that a function registered as a magic uses when it is defined, or None for other functions.
+
+    Such a function has decorators of IPython's magics only, and no defaults that later units cannot make again.
+    """
+    found: dict[str, None] = {}
+    reader = _Reader(values, found)
+    registers = False
+    try:
+        for one in definition.decorator_list:
+            dotted = reader.dotted(one.func if isinstance(one, ast.Call) else one)
+            if not dotted.startswith(_MAGICS):
+                return None
+            if isinstance(one, ast.Call):
+                reader.arguments(one)
+            registers = registers or ".register_" in dotted
+        for node in ast.walk(definition.args):
+            if isinstance(node, ast.arg) and node.annotation is not None:
+                reader.argument(node.annotation)
+        if definition.returns is not None:
+            reader.argument(definition.returns)
+        for default in (*definition.args.defaults, *definition.args.kw_defaults):
+            if default is not None:
+                reader.argument(default)
+    except _OtherStatementError:
+        return None
+    return tuple(found) if registers else None
 
 
 class _Reader:
@@ -109,7 +139,7 @@ class _Reader:
             raise _OtherStatementError
         if dotted.startswith(("builtins.", "os.")) and not dotted.startswith(("os.environ.", "os.chdir", "os.putenv")):
             raise _OtherStatementError
-        self._arguments(call)
+        self.arguments(call)
 
     def _logger(self, call: ast.Call) -> bool:
         """`logger.setLevel(…)`: a logger travels by its name, its level does not."""
@@ -120,10 +150,11 @@ class _Reader:
         if value is None or value.made != "logging.getLogger" or func.attr != "setLevel":
             return False
         self._found[func.value.id] = None
-        self._arguments(call)
+        self.arguments(call)
         return True
 
-    def _arguments(self, call: ast.Call) -> None:
+    def arguments(self, call: ast.Call) -> None:
+        """All arguments of a call, as `argument`."""
         for one in call.args:
             self.argument(one)
         for keyword in call.keywords:
@@ -142,7 +173,7 @@ class _Reader:
                 raise _OtherStatementError
             case ast.Call(func=func):
                 self._pure(func)
-                self._arguments(node)
+                self.arguments(node)
             case (
                 ast.List() | ast.Tuple() | ast.Set() | ast.Dict() | ast.UnaryOp() | ast.BinOp() | ast.JoinedStr()
                 | ast.FormattedValue() | ast.Subscript()
@@ -184,7 +215,7 @@ class _Reader:
                 path.insert(0, node.attr)
                 node = node.value
             else:
-                self._arguments(node)
+                self.arguments(node)
                 node = node.func
         if not ".".join([value.dotted, *path]).startswith(_PURE_CALLS):
             raise _OtherStatementError

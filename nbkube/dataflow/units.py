@@ -114,6 +114,8 @@ class Analysis(Commands):
             target = statement.targets[0] if kind is ast.Assign else statement.target  # type: ignore[attr-defined]
             if type(target) is not ast.Name and self._may_configure(target) and self._configures(statement, parsed):
                 return
+        elif kind is ast.FunctionDef and statement.decorator_list:  # type: ignore[attr-defined]
+            self._replay_registration(statement, parsed)  # type: ignore[arg-type]
         method = self.statements.get(kind)
         if method is not None:
             method(statement)
@@ -164,6 +166,16 @@ class Analysis(Commands):
             cell = self.cells[self.cell]
             line = escape.line + cell.first_line - 1
             self._add(Replay("magic", cell.number, line, f"%{escape.name} {escape.text}".strip()))
+
+    def _replay_registration(self, definition: ast.FunctionDef, parsed: Parsed) -> None:
+        """A function that its decorator makes a magic is one only in the process that defines it."""
+        needs = replay.magic_needs(definition, self.values)
+        if needs is not None:
+            first = definition.decorator_list[0].lineno
+            # The cell's own text: the tree has placeholders for magics and shell lines in the body.
+            lines = parsed.cell.source.split("\n")[first - 1 : definition.end_lineno]
+            line = first + parsed.cell.first_line - 1
+            self._add(Replay("config", parsed.cell.number, line, "\n".join(lines), needs, (definition.name,)))
 
     def _add(self, one: Replay) -> None:
         self.facts.replay.append(one)

@@ -153,6 +153,30 @@ def test_magics(code: str, replayed: list[str]) -> None:
     assert all(one.kind == "magic" for one in found.replay)
 
 
+MAGIC = """\
+from IPython.core.magic import needs_local_scope, register_line_magic
+@register_line_magic{}
+@needs_local_scope
+def shout(line, local_ns, times={}):
+    !echo {{line}}
+    return line"""
+
+
+def test_functions_that_become_magics_are_replayed() -> None:
+    found = flow("N = 3\n" + MAGIC.format("('loud')", "N"), "%loud x").units[0]
+    (one,) = (one for one in found.replay if one.kind == "config")
+    assert one.source == MAGIC.format("('loud')", "N").split("\n", 1)[1]
+    assert (one.line, one.needs, one.binds) == (3, ("N",), ("shout",))
+    assert found.writes == ("N", "shout")
+
+
+@pytest.mark.parametrize(
+    "code", [MAGIC.format("", "[len(df)]"), MAGIC.format("\n@print", "1"), "@print\ndef f(): pass"]
+)
+def test_other_functions_are_not_replayed(code: str) -> None:
+    assert all(one.kind == "import" for one in flow("df = {}", code).units[1].replay)
+
+
 @pytest.mark.parametrize(
     ("code", "effects"),
     [

@@ -57,7 +57,9 @@ def _elements(walk: _Walk, path: str, left: Any, right: Any) -> None:
     where = tuple(int(one[0]) for one in np.nonzero(~same)) if same.ndim else ()
     count = int((~same).sum())
     more = f" (and {count - 1} more elements)" if count > 1 else ""
-    walk.note(f"{path}[{', '.join(map(str, where))}]", "value", f"{left[where]!r}{more}", repr(right[where]))
+    # The place is the array, not the element: which one differs first is chance where the array varies by itself.
+    place = f"element [{', '.join(map(str, where))}] " if where else ""
+    walk.note(path, "value", f"{place}{left[where]!r}{more}", repr(right[where]))
 
 
 def masked(walk: _Walk, path: str, left: Any, right: Any) -> None:
@@ -111,7 +113,7 @@ def _column(walk: _Walk, path: str, left: Any, right: Any) -> None:
     elif not first.equals(second):
         unequal = (left.reset_index(drop=True) != right.reset_index(drop=True)).fillna(False)
         where = int(np.argmax(np.asarray(unequal, dtype=bool)))
-        walk.note(f"{path}[{where}]", "value", repr(left.iloc[where]), repr(right.iloc[where]))
+        walk.note(path, "value", f"element [{where}] {left.iloc[where]!r}", repr(right.iloc[where]))
 
 
 def frame(walk: _Walk, path: str, left: Any, right: Any) -> None:

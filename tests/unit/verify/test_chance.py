@@ -23,3 +23,15 @@ def test_shuffled_labels(tmp_path: Path) -> None:
     found = verdict(project, CELLS)
     assert found.equal, found.differences
     assert set(found.varying) >= {"labels", "column", "frame"}
+
+
+def test_a_draw_of_few_values_that_was_equal_by_chance(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    # The notebook's runs draw 0, 0, 1, … one after the other: two are equal, the pipeline and further runs are not.
+    count = tmp_path / "count.txt"
+    draw = f"path = {str(count)!r}\nturn = len(open(path).read()) if __import__('os').path.exists(path) else 0\n"
+    draw += "_ = open(path, 'a').write('x')\nnoise = turn\ndrawn = 0 if turn in (0, 3) else turn\ndel turn"
+    found = verdict(project, [("step:draw", draw), ("pipeline-metrics", "print(drawn)")])
+    assert found.equal, found.differences
+    assert "drawn" in found.varying

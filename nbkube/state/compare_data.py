@@ -179,6 +179,17 @@ def member(walk: _Walk, path: str, left: Any, right: Any) -> None:
     walk.push(f"{path}.value", left._value_, right._value_, fresh=True)
 
 
+def weak(walk: _Walk, path: str, left: Any, right: Any) -> None:
+    """Weak dictionaries by the entries that are alive; what they keep besides is their own affair."""
+    walk.push(path, dict(left), dict(right), fresh=True)
+
+
+def weak_set(walk: _Walk, path: str, left: Any, right: Any) -> None:
+    """Weak sets by the number of members alive; they come in no order."""
+    if len(left) != len(right):
+        walk.note(path, "length", str(len(left)), str(len(right)))
+
+
 _BY_NAME: dict[str, Handler] = {
     "numpy.ma.MaskedArray": masked,
     "numpy.ma.core.MaskedArray": masked,
@@ -212,6 +223,9 @@ _BY_NAME: dict[str, Handler] = {
     "types.GenericAlias": equal,
     "typing._GenericAlias": lambda walk, path, left, right: equal(walk, path, repr(left), repr(right)),
     "typing.TypeVar": lambda walk, path, left, right: walk.named(path, left, right),
+    "weakref.WeakKeyDictionary": weak,
+    "weakref.WeakValueDictionary": weak,
+    "_weakrefset.WeakSet": weak_set,
     "builtins.range": equal,
     "builtins.slice": equal,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -107,3 +108,14 @@ def test_an_array_is_the_place_and_its_first_other_element_is_named() -> None:
     assert [(one.path, one.left, one.right) for one in found] == [
         ("x", "element [1, 0] np.float64(0.0) (and 1 more elements)", "np.float64(1.0)")
     ]
+
+
+def test_weak_dictionaries_by_their_entries() -> None:
+    keys = [Point(0.0, []), Point(1.0, [])]
+    left, right = (weakref.WeakKeyDictionary({key: number for number, key in enumerate(keys)}) for _ in range(2))
+    gone = Point(2.0, [])
+    left[gone] = 3
+    del gone
+    assert kinds(left, right) == []
+    right[keys[1]] = 7
+    assert [kind for _, kind in kinds(left, right)] == ["value"]

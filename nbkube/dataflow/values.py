@@ -183,14 +183,15 @@ BUILTINS: dict[str, Value] = {
     )
 }
 """Names that need no definition in the notebook (`__file__` does: a notebook has none)."""
-for _name in ("__name__", "__doc__", "__annotations__", "__builtins__", "__spec__", "__loader__", "__package__"):
+for _name in ("__name__", "__doc__", "__builtins__", "__spec__", "__loader__", "__package__"):
     BUILTINS[_name] = CONSTANT
 
-HISTORY = frozenset({"_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh", "_dh", "In", "Out"})
+HISTORY = frozenset({"_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh", "_dh", "In", "Out", "__annotations__"})
 
 
 def is_history(name: str) -> bool:
-    """Whether IPython sets this name from earlier inputs and outputs (`_`, `Out`, `_3`, `_i3`)."""
+    """Whether all cells add to what this name holds: earlier inputs and outputs (`_`, `Out`, `_3`, `_i3`) by IPython,
+    annotations of variables by Python."""
     return name in HISTORY or (name[:1] == "_" and name[1:].removeprefix("i").isdigit())
 
 

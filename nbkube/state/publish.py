@@ -25,7 +25,7 @@ from nbkube.state.sharing import foreign_objects, group
 from nbkube.state.summary import summary_of, type_of
 from nbkube.state.trial import trial_load
 
-_HISTORY = frozenset(("_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh", "In", "Out"))
+_HISTORY = frozenset(("_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh", "In", "Out", "__annotations__"))
 _ATOMS = frozenset((type(None), bool, int, float, complex, str, bytes))
 _PACKED = 1 << 16
 """Streams up to this size may share a blob."""

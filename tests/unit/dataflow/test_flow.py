@@ -54,6 +54,7 @@ def test_edges(texts: list[str], expected: str) -> None:
             id="seeded",
         ),
         pytest.param(["1 + 1", "x = 2", "print(_)"], ["", "1", "2"], id="history keeps all in line"),
+        pytest.param(["x: int = 1", "y: int", "print(__annotations__)"], ["", "1", "2"], id="so do annotations"),
         pytest.param(
             [
                 "from sklearn.svm import SVC\nfrom sklearn.model_selection import train_test_split\nX, y = 1, 2",

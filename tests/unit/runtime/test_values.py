@@ -134,6 +134,13 @@ def test_history_travels(trial: Trial) -> None:
     assert again.value() == "(42, 42, 42, '')"
 
 
+def test_annotations_travel(trial: Trial) -> None:
+    chain = Chain(trial)
+    chain.unit("a: int = 1", history=True)
+    chain.unit("b: str", history=True)
+    assert chain.unit("__annotations__", history=True).value() == "{'a': int, 'b': str}"
+
+
 def test_metrics_are_plain_values(trial: Trial) -> None:
     done = trial.good(
         "import numpy as np\nacc = np.float32(0.5)\nok = True\nper = {'a': np.int64(3), 1: np.arange(2)}",

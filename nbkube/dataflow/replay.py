@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping
 
 from nbkube.dataflow.tables import names
-from nbkube.dataflow.values import BUILTINS, IMPORTED, LITERAL, Function, Value
+from nbkube.dataflow.values import BUILTINS, IMPORTED, LITERAL, Class, Function, Value
 
 _VERBS = (
     "set", "use", "register", "configure", "config", "enable", "disable", "filter", "simplefilter", "reset_option",
@@ -127,7 +127,7 @@ class _Reader:
     def call(self, call: ast.Call) -> None:
         if not isinstance(call.func, ast.Attribute | ast.Name):
             raise _OtherStatementError
-        if self._logger(call):
+        if self._logger(call) or self._registered(call):
             return
         dotted = self.dotted(call.func)
         last = dotted.rpartition(".")[2]
@@ -140,6 +140,25 @@ class _Reader:
         if dotted.startswith(("builtins.", "os.")) and not dotted.startswith(("os.environ.", "os.chdir", "os.putenv")):
             raise _OtherStatementError
         self.arguments(call)
+
+    def _registered(self, call: ast.Call) -> bool:
+        """`get_ipython().register_magics(Mine)`: of classes of the notebook, too, which travel as functions do."""
+        match call.func:
+            case ast.Attribute(value=ast.Call(func=ast.Name(id="get_ipython")), attr=attr):
+                if not attr.startswith("register_magic"):
+                    return False
+            case _:
+                return False
+        for one in call.args:
+            name = one.id if isinstance(one, ast.Name) else ""
+            value = self._values.get(name)
+            if value is not None and any(isinstance(made, Class) for made in value.carries):
+                self._found[name] = None
+            else:
+                self.argument(one)
+        for keyword in call.keywords:
+            self.argument(keyword.value)
+        return True
 
     def _logger(self, call: ast.Call) -> bool:
         """`logger.setLevel(…)`: a logger travels by its name, its level does not."""

@@ -123,7 +123,7 @@ class Analysis(Commands):
             self.block((statement,))
 
     def _may_configure(self, node: ast.expr) -> bool:
-        """Whether `node` is something of an imported thing (or a method of a name, which may be a logger)."""
+        """Whether `node` is something of an imported thing, of the shell, or of a name that may be a logger."""
         kind = type(node)
         while kind is ast.Attribute or kind is ast.Subscript or kind is ast.Call:
             node = node.func if kind is ast.Call else node.value  # type: ignore[attr-defined]
@@ -131,7 +131,9 @@ class Analysis(Commands):
         if kind is not ast.Name:
             return False
         value = self.values.get(node.id)  # type: ignore[attr-defined]
-        return value is not None and (value.flags & IMPORTED > 0 or value.made == "logging.getLogger")
+        if value is None:
+            return bool(node.id == "get_ipython")  # type: ignore[attr-defined]
+        return value.flags & IMPORTED > 0 or value.made == "logging.getLogger"
 
     def _replay_import(self, statement: ast.Import | ast.ImportFrom, parsed: Parsed) -> None:
         future = isinstance(statement, ast.ImportFrom) and statement.module == "__future__"

@@ -170,6 +170,11 @@ def test_functions_that_become_magics_are_replayed() -> None:
     assert found.writes == ("N", "shout")
 
 
+def test_registrations_with_the_shell_are_replayed() -> None:
+    found = flow("class Mine: pass", "get_ipython().register_magics(Mine)\nget_ipython().user_ns['x'] = 1").units[1]
+    assert [(one.source, one.needs) for one in found.replay] == [("get_ipython().register_magics(Mine)", ("Mine",))]
+
+
 @pytest.mark.parametrize(
     "code", [MAGIC.format("", "[len(df)]"), MAGIC.format("\n@print", "1"), "@print\ndef f(): pass"]
 )

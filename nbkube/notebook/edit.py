@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from nbkube.notebook.source import read_bytes, refuse
 from nbkube.notebook.suggest import did_you_mean
 from nbkube.notebook.tags import read_tags
 from nbkube.notebook.versions import cells_of
+
+_ESCAPED = re.compile(r"(?<!\\)(?:\\\\)*\\u(?:00[89a-fA-F]|0[1-9a-fA-F]|[1-9a-fA-F])")
 
 
 def set_tags(
@@ -137,7 +140,8 @@ class _Style:
         colon = text[first.key_span[1] : first.span[0]] if first else ": "
         self.colon = colon if colon.strip() == ":" and "\n" not in colon else ": "
         self.gap = " " if self.colon.endswith(" ") else ""
-        self._ascii = text.isascii() and "\\u" in text
+        # Only an escape of a printable character tells that the writer had a choice; control characters never have.
+        self._ascii = text.isascii() and _ESCAPED.search(text) is not None
 
     def indent_at(self, text: str, position: int) -> str:
         """Return the white space that the line of a position begins with."""

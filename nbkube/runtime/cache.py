@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from nbkube.runtime.program import SCHEMA, StepManifest, StepProgram
-from nbkube.state.model import FileReads, OutputRef
+from nbkube.state.model import AGAIN, FileReads, OutputRef
 from nbkube.storage.model import ObjectStore
 
 Bindings = Mapping[str, OutputRef]
@@ -57,6 +57,8 @@ def mismatch(
     for name, version in reads.items():
         ref = bindings.get(name)
         now = "" if ref is None or ref.kind == "deleted" else ref.version
+        if version.startswith(AGAIN) and now in ("", version.removeprefix(AGAIN)):
+            continue
         if now != version:
             return f"{name} has another value now" if version else f"{name} exists now"
     changed = set(touched)

@@ -15,6 +15,9 @@ from typing import Literal
 
 import msgspec
 
+AGAIN = "again:"
+"""Before a version in a step's reads: the step imports the thing itself, so the name may also not be bound yet."""
+
 Kind = Literal["blob", "deleted", "hole"]
 
 

@@ -13,7 +13,7 @@ from nbkube.state.builtin_names import BuiltinNames
 from nbkube.state.definitions import Definitions
 from nbkube.state.imports import import_version
 from nbkube.state.load import LoadedStream, Loader
-from nbkube.state.model import OutputRef
+from nbkube.state.model import AGAIN, OutputRef
 from nbkube.state.mutation import take_baseline
 from nbkube.state.reducers import arrays, builtin, frames, models  # noqa: F401  (they fill the table of reducers)
 from nbkube.storage.model import ObjectStore
@@ -142,19 +142,23 @@ class Namespace(dict[str, Any]):
     def settle(self) -> None:
         """Take what is bound now (by the shell and by replay) as given, not as this unit's work; once per process.
 
-        A replayed name that a unit has since bound to something else is dropped, so that it is loaded when used.
+        A replayed name that a unit has since bound to something else is dropped, so that it is loaded when used. One
+        that still means what the import binds counts as read in a way that holds whether its maker has finished or not.
         """
         if self._settled:
             return
         self._settled = True
         for name, value in list(dict.items(self)):
-            ref = self.available(name)
-            if ref is None or is_internal(name):
+            if is_internal(name):
                 continue
-            self.reads[name] = ref.version
-            if ref.version == import_version(value):
-                self.loaded[name] = value
-            else:
+            ref = self.available(name)
+            version = import_version(value)
+            if version is not None and (ref is None or ref.version == version):
+                self.reads[name] = AGAIN + version
+                if ref is not None:
+                    self.loaded[name] = value
+            elif ref is not None:
+                self.reads[name] = ref.version
                 dict.__delitem__(self, name)
         self.ambient = {name: value for name, value in dict.items(self) if name not in self.loaded}
 

@@ -249,9 +249,10 @@ class _Comparison:
     def _same_pickles(self, session: Session, result: PipelineResult) -> set[str]:
         store = open_store(result.store)
         copies = {
-            path: node.source or str(store.local_path(node.digest))
+            path: str(store.local_path(node.digest))
             for path, node in result.files.nodes.items()
-            if node.kind == "file" and path.endswith(PICKLES)
+            # What the pipeline has not made lies elsewhere, and is the notebook's own file.
+            if node.kind == "file" and path.endswith(PICKLES) and node.pack is None and not node.source
         }
         return set(session.ask("pickles", copies)) if copies else set()
 

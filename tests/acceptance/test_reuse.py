@@ -20,7 +20,7 @@ CELLS: list[CellText] = [
     ("parameters", "factor = 2\nlabel = 'run'"),
     ("step:load", "with open('data.csv') as file:\n    rows = [float(line) for line in file]\nlargest = max(rows)"),
     ("step:scale", "scaled = scale(rows, factor)"),
-    ("step:count", "import tools\ncount = tools.count(rows)"),
+    ("step:count", "csv.QUOTE_ALL\nimport tools\ncount = tools.count(rows)"),
     ("step:report", "title = label.upper()\nresult = (title, sum(scaled), count)"),
     ("pipeline-metrics", "total = sum(scaled)"),
 ]

@@ -277,3 +277,10 @@ def test_the_file_is_what_jupyter_itself_would_have_written(
     wanted.cells[index].metadata["nbkube"] = options
     edited = edited_text(before, index, tags, json.loads(json.dumps(options, sort_keys=True)))
     assert edited == v4.writes(wanted)
+
+
+def test_an_escaped_control_character_says_nothing_of_other_characters(tmp_path: Path) -> None:
+    path = tmp_path / "work.ipynb"
+    path.write_text(v4.writes(v4.new_notebook(cells=[v4.new_code_cell("'\x0b'")])))
+    set_tags(path, 1, tags=["größe"])
+    assert '"größe"' in path.read_text()

@@ -6,7 +6,7 @@ import msgspec
 
 from nbkube.runtime import cache
 from nbkube.runtime.program import SCHEMA, StepManifest, StepProgram
-from nbkube.state.model import FileDiff, FileReads, OutputRef
+from nbkube.state.model import AGAIN, FileDiff, FileReads, OutputRef
 from nbkube.storage import open_store
 from nbkube.storage.model import ObjectStore
 
@@ -104,3 +104,10 @@ def test_sharers_of_a_changed_object_must_have_been_loaded() -> None:
     assert cache.mismatch({"cfg": "1"}, (), bindings) is None
     assert cache.mismatch({"cfg": "1"}, ("blob-1",), bindings) == "holder shares an object that the step changed"
     assert cache.mismatch({"cfg": "1", "holder": "2"}, ("blob-1",), bindings) is None
+
+
+def test_an_import_that_the_step_repeats_need_not_be_bound_yet() -> None:
+    reads = {"np": f"{AGAIN}7"}
+    assert cache.mismatch(reads, (), {}) is None
+    assert cache.mismatch(reads, (), {"np": ref("7")}) is None
+    assert cache.mismatch(reads, (), {"np": ref("8")}) == "np has another value now"

@@ -53,7 +53,8 @@ def _is_of_script(value: object) -> bool:
     if isinstance(value, type):
         return any(_is_of_script(function) for _, _, function in functions_of(value))
     scope = getattr(value, "__globals__", None)
-    if type(scope) is not dict or scope.get("__name__") != MAIN:
+    # IPython takes the name away from a script's namespace once it has run.
+    if type(scope) is not dict or scope.get("__name__", MAIN) != MAIN:
         return False
     return "__file__" in scope and scope is not vars(sys.modules[MAIN])
 

@@ -55,6 +55,6 @@ def test_later_changes_find_the_same_table() -> None:
     assert list(again) == list(one)
 
 
-@pytest.mark.parametrize("one", [{1, 2, 3}, {"a"}, set(), frozenset("ab")])
+@pytest.mark.parametrize("one", [{1, 2, 3}, {"a"}, set(), frozenset((1, 2))])
 def test_sets_filled_again_alike_need_nothing(one: Any) -> None:
     assert set_orders([one]) == []

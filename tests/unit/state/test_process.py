@@ -61,16 +61,16 @@ def test_paths_follow_the_workspace(tmp_path: Path) -> None:
     first = units.run(
         """
         from pathlib import Path
-        base = Path('/old/root/data')
-        text = '/old/root/a.csv'
-        deep = {'k': ['/old/root/b', '/old/rootless', base], 'top': '/old/root'}
+        base = Path('/old/place/data')
+        text = '/old/place/a.csv'
+        deep = {'k': ['/old/place/b', '/old/placeless', base], 'top': '/old/place'}
         """,
-        root="/old/root",
+        root="/old/place",
     )
     units.run(
         """
         assert str(base) == '/new/place/data' and text == '/new/place/a.csv'
-        assert deep == {'k': ['/new/place/b', '/old/rootless', base], 'top': '/new/place'} and deep['k'][2] == base
+        assert deep == {'k': ['/new/place/b', '/old/placeless', base], 'top': '/new/place'} and deep['k'][2] == base
         """,
         root="/new/place",
     )
@@ -80,7 +80,7 @@ def test_paths_follow_the_workspace(tmp_path: Path) -> None:
         from pathlib import Path
         base = Path('/third/data')
         text = '/third/a.csv'
-        deep = {'k': ['/third/b', '/old/rootless', base], 'top': '/third'}
+        deep = {'k': ['/third/b', '/old/placeless', base], 'top': '/third'}
         """,
         root="/third",
     )

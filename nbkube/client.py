@@ -242,6 +242,15 @@ class Client:
         """
         return self._control().resume(self._runs().resolve(run_id))
 
+    def remove(self, run_id: str) -> None:
+        """Remove the records of a run that has ended or was interrupted; its results stay in the cache.
+
+        Raises:
+            NotFoundError: there is no such run.
+            RunError: the run is going on.
+        """
+        self._control().remove(self._runs().resolve(run_id))
+
     # -- looking at runs -------------------------------------------------------------------------------------------
 
     def runs(

@@ -148,7 +148,7 @@ class RunStore:
             RunError: the run is going on.
         """
         if self.load(run_id).phase in (Phase.RUNNING, Phase.PAUSED):
-            raise RunError(f"run {run_id} is going on. Cancel it first.")
+            raise RunError(f"run {run_id} is going on. Stop it first: nbkube stop {run_id}")
         names = list(self._store.list(f"runs/{run_id}/"))
         for name in sorted(names, key=lambda one: one.endswith("/run.json")):  # last: until then it can be removed
             self._store.remove(name)

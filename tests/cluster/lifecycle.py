@@ -101,12 +101,12 @@ class _Start:
     """One start of the bench: what can happen at the same time does."""
 
     def __init__(self, built: dict[str, Part], say: Say) -> None:
-        self._built = built
+        self._folders = {name: part.use() for name, part in built.items()}
         self._say = say
         self._run = layout.run_folder()
         self._servers = Servers(self._run)
         self._pool = ThreadPoolExecutor(8)
-        self._tools = built["tools"].folder
+        self._tools = self._folders["tools"]
 
     def run(self) -> Bench:
         self._prepare()
@@ -115,8 +115,8 @@ class _Start:
         self._servers.start(control_plane.api_server(self._run, self._tools))
         for server in node.container_servers(self._run):
             self._servers.start(server)
-        self._servers.start(control_plane.minio(self._run, self._built["minio"].folder, keys[0]))
-        self._servers.start(control_plane.versitygw(self._run, self._built["versitygw"].folder, keys[1]))
+        self._servers.start(control_plane.minio(self._run, self._folders["minio"], keys[0]))
+        self._servers.start(control_plane.versitygw(self._run, self._folders["versitygw"], keys[1]))
         pushed = self._pool.submit(self._push_images)
         self._wait_for_url(f"{layout.API_SERVER}/readyz", "kube-apiserver")
         self._say("API server ready")
@@ -158,15 +158,15 @@ class _Start:
         return load_image(layout.CHECKOUT)
 
     def _install(self, api: Api, pushed: Future[Images]) -> Images:
-        definitions = self._pool.submit(addons.install_argo_definitions, api, self._built["argo"].folder)
+        definitions = self._pool.submit(addons.install_argo_definitions, api, self._folders["argo"])
         addons.install_storage_class(api)
         references = pushed.result()
         self._say("images are in the registry")
         self._pool.submit(self._pull, references)
-        addons.install_metrics_server(api, self._built["metrics-server"].folder)
+        addons.install_metrics_server(api, self._folders["metrics-server"])
         definitions.result()
         self._say("Argo's full definitions are served")
-        addons.install_argo(api, self._built["argo"].folder)
+        addons.install_argo(api, self._folders["argo"])
         self._wait_for_node(api)
         self._say("node ready, with its devices")
         self._wait_for_url(f"http://{layout.MINIO_ADDRESS}/minio/health/live", "minio")

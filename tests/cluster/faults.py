@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterator
 
 from tests.cluster import layout, network, teardown
-from tests.cluster.api import Api, ApiError, Object, has_condition
+from tests.cluster.api import Api, ApiError, Object
 from tests.cluster.bench import Bench
 from tests.cluster.layout import BenchError
 from tests.cluster.servers import Servers, wait_until
@@ -83,9 +83,7 @@ def without_argo(api: Api) -> Iterator[None]:
         yield
     finally:
         api.patch(_CONTROLLER, {"spec": {"replicas": 1}})
-        api.wait(
-            _CONTROLLER, lambda found: _is_new(found) and has_condition("Available")(found), 90, "Argo's controller"
-        )
+        api.wait(_CONTROLLER, _is_available, 90, "Argo's controller")
 
 
 def kill_pod(api: Api, namespace: str, name: str) -> None:
@@ -122,8 +120,10 @@ def _kill_group(name: str) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _is_new(deployment: Object) -> bool:
-    return bool(deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"])
+def _is_available(deployment: Object) -> bool:
+    """Tell whether a Deployment has what its newest change asks for."""
+    seen = deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
+    return seen and deployment["status"].get("availableReplicas", 0) == deployment["spec"]["replicas"]
 
 
 def _is_ready(bench: Bench) -> bool:

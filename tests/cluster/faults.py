@@ -31,7 +31,7 @@ def start(bench: Bench, name: str) -> None:
     if servers.pid(name) is None:
         servers.start_again(name)
     if name in {"kube-apiserver", "etcd"}:
-        wait_until(lambda: _is_ready(bench), 60, "the API server to be ready again")
+        wait_until(lambda: _is_ready(bench), 120, "the API server to be ready again")
     elif name in _ADDRESSES:
         wait_until(lambda: _listens(_ADDRESSES[name]), 30, f"{name} to listen again")
 
@@ -123,7 +123,7 @@ def _kill_group(name: str) -> None:
 def _is_available(deployment: Object) -> bool:
     """Tell whether a Deployment has what its newest change asks for."""
     seen = deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
-    return seen and deployment["status"].get("availableReplicas", 0) == deployment["spec"]["replicas"]
+    return bool(seen and deployment["status"].get("availableReplicas", 0) == deployment["spec"]["replicas"])
 
 
 def _is_ready(bench: Bench) -> bool:

@@ -82,19 +82,24 @@ def is_up() -> bool:
 
 
 def load_image(checkout: Path) -> Images:
-    """Push the images with nbkube as it is in `checkout` and return their references.
+    """Push the images with nbkube as it is in `checkout` and return the references of all images of the running bench.
 
-    The layers below are in the registry already, so this takes the seconds of building a wheel.
+    The layers below are in the registry already, so this takes the seconds of building a wheel. The images have
+    digests of their own: who uses others is not disturbed.
     """
+    base, tensorflow = _push_step_images(checkout)
+    return Images(base=base, tensorflow=tensorflow, argoexec=bench.read().images.argoexec)
+
+
+def _push_step_images(checkout: Path) -> tuple[str, str]:
     built = {part.name: part for part in python_layers.parts()}
     for part in built.values():
         if not part.is_built:
             raise BenchError(f"{part.name} is not built yet for these libraries; `python -m tests.cluster build`")
     layers = {name: python_layers.built_layer(part) for name, part in built.items()}
     nbkube = python_layers.nbkube_layer(checkout, layout.cache_folder() / "nbkube")
-    base = images.push(python_layers.step_image(False, layers, nbkube))
-    tensorflow = images.push(python_layers.step_image(True, layers, nbkube))
-    return Images(base=base, tensorflow=tensorflow, argoexec=_push_program("argoexec", golang.ARGO_VERSION, "argo"))
+    base, tensorflow = (images.push(python_layers.step_image(large, layers, nbkube)) for large in (False, True))
+    return base, tensorflow
 
 
 class _Start:
@@ -155,7 +160,9 @@ class _Start:
         _push_program("pause", node.PAUSE.rpartition(":")[2], "tools")
         _push_program("workflow-controller", golang.ARGO_VERSION, "argo")
         _push_program("metrics-server", golang.METRICS_SERVER_VERSION, "metrics-server")
-        return load_image(layout.CHECKOUT)
+        argoexec = _push_program("argoexec", golang.ARGO_VERSION, "argo")
+        base, tensorflow = _push_step_images(layout.CHECKOUT)
+        return Images(base=base, tensorflow=tensorflow, argoexec=argoexec)
 
     def _install(self, api: Api, pushed: Future[Images]) -> Images:
         definitions = self._pool.submit(addons.install_argo_definitions, api, self._folders["argo"])

@@ -293,8 +293,8 @@ class Client:
     def logs(self, run_id: str, step: str | None = None, *, follow: bool = False) -> Iterator[tuple[str, Live]]:
         """Yield what the steps of a run have shown, in notebook order, with the step's name.
 
-        With `follow` it goes on until the run has ended. A step whose result came from the cache shows what it
-        showed when it was made.
+        With `follow` it comes in the order in which it is shown, until the run (or the one step) has ended. A step
+        whose result came from the cache shows what it showed when it was made.
 
         Raises:
             NotFoundError: there is no such run or step.
@@ -304,19 +304,33 @@ class Client:
         names = [unit.name for unit in state.steps]
         if step is not None and step not in names:
             raise NotFoundError(f"run {state.id} has no step {step!r}. Its steps: {', '.join(names)}.")
+        if follow:
+            yield from self._followed(runs, state.id, step)
+            return
         for unit in state.steps:
             if step in (None, unit.name):
-                yield from ((unit.name, piece) for piece in self._shown(runs, state.id, unit, follow))
+                shown = [self._log(unit.log)] if unit.cached and unit.log else runs.live(state.id, unit.name)
+                yield from ((unit.name, piece) for piece in shown)
 
-    def _shown(self, runs: RunStore, run_id: str, unit: StepRun, follow: bool) -> Iterator[Live]:
+    def _followed(self, runs: RunStore, run_id: str, step: str | None) -> Iterator[tuple[str, Live]]:
         from nbkube.runs import Live
 
-        if unit.cached and unit.log:
-            yield Live(text=self._store().get(unit.log).decode("utf-8", "replace"), stream="stdout")
-        elif follow:
-            yield from runs.follow(run_id, unit.name)
-        else:
-            yield from runs.live(run_id, unit.name)
+        for seen in runs.watch(run_id):
+            if step not in (None, seen.step):
+                continue
+            if isinstance(seen, Live):
+                yield seen.step, seen
+            elif seen.event == "step-ended":
+                if seen.cached and seen.log:
+                    yield seen.step, self._log(seen.log)
+                found = runs.load(run_id).step(seen.step)
+                if step is not None and found is not None and found.phase.ended:
+                    return
+
+    def _log(self, digest: str) -> Live:
+        from nbkube.runs import Live
+
+        return Live(text=self._store().get(digest).decode("utf-8", "replace"), stream="stdout")
 
     def artifacts(self, run_id: str) -> Artifacts:
         """Return what a run has left."""

@@ -158,7 +158,7 @@ class Client:
         submission = plan.submission(run.id, use_cache=use_cache, parallel=parallel)
         if engine != "local":
             raise NbkubeError(f"there is no engine {engine!r}. Fix: use the engine local.")
-        self._control(plan.root).start(run, submission, plan.files)
+        self._control(plan.root).start(run, submission, plan.files, plan.check_requests())
         return run.id
 
     def verify(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nbkube.pipeline.model import Pipeline
     from nbkube.report.model import Report
     from nbkube.runs import Live, Phase, RunState, RunStore, RunUnit, Seen, StepRun
+    from nbkube.runs.garbage import Collected
     from nbkube.runtime.program import Failure, StepManifest
     from nbkube.storage.model import ObjectStore
     from nbkube.verify.model import Verification
@@ -157,7 +158,7 @@ class Client:
         submission = plan.submission(run.id, use_cache=use_cache, parallel=parallel)
         if engine != "local":
             raise NbkubeError(f"there is no engine {engine!r}. Fix: use the engine local.")
-        self._control(plan.root).start(run, submission, plan.files)
+        self._control(plan.root).start(run, submission, plan.files, plan.check_requests())
         return run.id
 
     def verify(
@@ -251,6 +252,27 @@ class Client:
         """
         self._control().remove(self._runs().resolve(run_id))
 
+    def collect(self, *, grace: float = 86400.0, dry_run: bool = False, scrub: bool = False) -> Collected:
+        """Remove results and blobs that no run and no reference leads to and that were not used for `grace` seconds.
+
+        Runs may go on meanwhile. With `dry_run` nothing is removed; with `scrub` every byte of the store is read
+        first, and what is damaged is named in the answer.
+
+        Raises:
+            NbkubeError: the grace period is too short while runs go on, or the store has no garbage collection.
+        """
+        from nbkube.runs import garbage
+        from nbkube.storage import CollectableStore
+
+        store = self._store()
+        if not isinstance(store, CollectableStore):
+            raise NbkubeError(f"{store.url}: garbage collection works on stores in a folder.")
+        going = [one.id for one in self.runs() if not one.phase.ended]
+        if grace < garbage.SHORTEST_GRACE and going:
+            raise NbkubeError(f"runs have not ended ({', '.join(going[:3])}). Fix: a grace period of 2h or more.")
+        damaged = tuple(garbage.scrub(store)) if scrub else ()
+        return msgspec.structs.replace(garbage.collect(store, grace=grace, dry_run=dry_run), damaged=damaged)
+
     # -- looking at runs -------------------------------------------------------------------------------------------
 
     def runs(
@@ -271,8 +293,8 @@ class Client:
     def logs(self, run_id: str, step: str | None = None, *, follow: bool = False) -> Iterator[tuple[str, Live]]:
         """Yield what the steps of a run have shown, in notebook order, with the step's name.
 
-        With `follow` it goes on until the run has ended. A step whose result came from the cache shows what it
-        showed when it was made.
+        With `follow` it comes in the order in which it is shown, until the run (or the one step) has ended. A step
+        whose result came from the cache shows what it showed when it was made.
 
         Raises:
             NotFoundError: there is no such run or step.
@@ -282,19 +304,33 @@ class Client:
         names = [unit.name for unit in state.steps]
         if step is not None and step not in names:
             raise NotFoundError(f"run {state.id} has no step {step!r}. Its steps: {', '.join(names)}.")
+        if follow:
+            yield from self._followed(runs, state.id, step)
+            return
         for unit in state.steps:
             if step in (None, unit.name):
-                yield from ((unit.name, piece) for piece in self._shown(runs, state.id, unit, follow))
+                shown = [self._log(unit.log)] if unit.cached and unit.log else runs.live(state.id, unit.name)
+                yield from ((unit.name, piece) for piece in shown)
 
-    def _shown(self, runs: RunStore, run_id: str, unit: StepRun, follow: bool) -> Iterator[Live]:
+    def _followed(self, runs: RunStore, run_id: str, step: str | None) -> Iterator[tuple[str, Live]]:
         from nbkube.runs import Live
 
-        if unit.cached and unit.log:
-            yield Live(text=self._store().get(unit.log).decode("utf-8", "replace"), stream="stdout")
-        elif follow:
-            yield from runs.follow(run_id, unit.name)
-        else:
-            yield from runs.live(run_id, unit.name)
+        for seen in runs.watch(run_id):
+            if step not in (None, seen.step):
+                continue
+            if isinstance(seen, Live):
+                yield seen.step, seen
+            elif seen.event == "step-ended":
+                if seen.cached and seen.log:
+                    yield seen.step, self._log(seen.log)
+                found = runs.load(run_id).step(seen.step)
+                if step is not None and found is not None and found.phase.ended:
+                    return
+
+    def _log(self, digest: str) -> Live:
+        from nbkube.runs import Live
+
+        return Live(text=self._store().get(digest).decode("utf-8", "replace"), stream="stdout")
 
     def artifacts(self, run_id: str) -> Artifacts:
         """Return what a run has left."""
@@ -399,16 +435,16 @@ class Client:
 
     def _manifests(self, state: RunState) -> list[StepManifest]:
         """Return the results of a run's steps in notebook order, each once."""
-        from nbkube.runtime.program import StepManifest
+        from nbkube.runtime.cache import read_manifest
 
         store = self._store()
         found: dict[str, StepManifest] = {}
         for step in state.steps:
             if step.manifest and step.manifest not in found:
-                data = store.read(step.manifest)
-                if data is None:
+                manifest = read_manifest(store, step.manifest)
+                if manifest is None:
                     raise NotFoundError(f"the result of step {step.name} is no longer in the store. Run it again.")
-                found[step.manifest] = msgspec.json.decode(data, type=StepManifest)
+                found[step.manifest] = manifest
         return list(found.values())
 
 

@@ -6,6 +6,7 @@ that may be called from any thread.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,10 +18,14 @@ from nbkube.errors import Diagnostic, NbkubeError, NotebookError, NotFoundError,
 from nbkube.state.model import FileEntry, OutputRef
 
 if TYPE_CHECKING:
+    from nbkube.cluster import Cluster
+    from nbkube.cluster.capacity import Capacity
     from nbkube.engines.control import RunControl
     from nbkube.engines.local import LocalRun
     from nbkube.engines.model import Listener
     from nbkube.pipeline.model import Pipeline
+    from nbkube.preflight.doctor import Check
+    from nbkube.profiles import Profile, Profiles
     from nbkube.report.model import Report
     from nbkube.runs import Live, Phase, RunState, RunStore, RunUnit, Seen, StepRun
     from nbkube.runs.garbage import Collected
@@ -53,12 +58,14 @@ class Client:
     Args:
         project: a folder of the project, by default the working directory. A notebook given to a method decides for
             itself: its project is found from its own place.
-        store: folder (later also bucket) that holds results; by default `.nbkube` in the project's root.
+        store: folder or bucket that holds results; by default the profile's, else `.nbkube` in the project's root.
+        profile: name of the profile; "" takes $NBKUBE_PROFILE, else the default of nbkube.toml, else `local`.
     """
 
-    def __init__(self, project: Path | None = None, *, store: str | None = None) -> None:
+    def __init__(self, project: Path | None = None, *, store: str | None = None, profile: str = "") -> None:
         self._project = project
         self._store_url = store
+        self._profile_name = profile
 
     # -- reading notebooks -----------------------------------------------------------------------------------------
 
@@ -410,6 +417,81 @@ class Client:
             notebook=state.run.notebook,
         )
 
+    # -- profiles and clusters -------------------------------------------------------------------------------------
+
+    def profiles(self) -> Profiles:
+        """Return all profiles that the project's and the user's nbkube.toml hold.
+
+        Raises:
+            ProfileError: a file is wrong.
+        """
+        from nbkube.profiles import load_profiles
+
+        return load_profiles(self._root())
+
+    def profile(self, root: Path | None = None) -> Profile:
+        """Return the profile in force (of the project at `root`, by default this one's).
+
+        Raises:
+            ProfileError: there is no such profile, or a file is wrong.
+        """
+        from nbkube.profiles import load_profile
+
+        return load_profile(self._profile_name, root or self._root())
+
+    def add_profile(self, name: str, settings: Mapping[str, str], *, for_user: bool = False) -> Path:
+        """Add a profile to the project's nbkube.toml, or the user's own, and return the file's path.
+
+        Raises:
+            ProfileError: there is one of this name in the file, or a setting is wrong; nothing is written.
+        """
+        from nbkube.profiles import user_file
+        from nbkube.profiles.write import FILE, add_profile
+
+        return add_profile(user_file() if for_user else self._root() / FILE, name, settings)
+
+    def manifests(
+        self, namespace: str = "", *, users: Sequence[str] = (), groups: Sequence[str] = (), capacity: bool = False
+    ) -> str:
+        """Return as YAML what an admin applies so that the profile's namespace can run notebooks.
+
+        Raises:
+            ProfileError: no namespace is named.
+        """
+        from nbkube.profiles.manifests import as_yaml, manifests
+
+        profile = self.profile()
+        found = manifests(profile, namespace, users=users, groups=groups, capacity=capacity)
+        return as_yaml(profile, found)
+
+    def cluster(self) -> Cluster:
+        """Return the profile's cluster; nothing is sent yet.
+
+        Raises:
+            ClusterError: no cluster is known here.
+        """
+        from nbkube.cluster import connect
+
+        profile = self.profile()
+        return connect(profile.context, profile.namespace)
+
+    def doctor(self) -> Iterator[Check]:
+        """Look at everything a run with the profile needs, and yield what was found of each part."""
+        from nbkube.preflight.doctor import examine
+
+        yield from examine(self.profile(), self.cluster, self._store)
+
+    def resources(self) -> Capacity:
+        """Return what there is and what is free: on the profile's cluster, or on this machine.
+
+        Raises:
+            ClusterError: the cluster cannot be reached.
+        """
+        from nbkube.cluster.capacity import survey
+        from nbkube.preflight.machine import this_machine
+
+        return survey(self.cluster()) if self.profile().engine == "argo" else this_machine()
+
     # -- places ----------------------------------------------------------------------------------------------------
 
     def _root(self, notebook: Path | None = None) -> Path:
@@ -420,7 +502,15 @@ class Client:
     def _store(self, root: Path | None = None) -> ObjectStore:
         from nbkube.storage import open_store
 
-        return open_store(self._store_url or (root or self._root()) / STORE_FOLDER)
+        place = root or self._root()
+        if self._store_url:
+            return open_store(self._store_url)
+        chosen = self.profile(place).store
+        if "://" not in chosen.url:
+            return open_store(place / (chosen.url or STORE_FOLDER))
+        # The steps see the same variables, so that their cells read the same bucket.
+        os.environ.update(chosen.variables())
+        return open_store(chosen.url)
 
     def _control(self, root: Path | None = None) -> RunControl:
         from nbkube.engines.control import RunControl

@@ -19,6 +19,8 @@ from nbkube.state.model import FileEntry, OutputRef
 if TYPE_CHECKING:
     from nbkube.engines.local import LocalRun
     from nbkube.engines.model import Listener
+    from nbkube.interactive.apply import Changes
+    from nbkube.interactive.model import Opened, Pulled, Restored
     from nbkube.pipeline.model import Pipeline
     from nbkube.report.model import Report
     from nbkube.runs import Live, Phase, RunState, RunStore, RunUnit, StepRun
@@ -127,7 +129,7 @@ class Client:
         store = self._store(plan.root)
         work = _work_folder(plan.root)
         clean_work(work)
-        run = plan.run(experiment, use_cache=use_cache)
+        run = plan.run(experiment, use_cache=use_cache, store=store)
         view = plan.files(work / run.id, work.parent)
         recorder = RunStore(store).create(run)
 
@@ -267,6 +269,71 @@ class Client:
             bound.update(manifest.outputs)
         return {name: ref for name, ref in bound.items() if ref.kind != "deleted"}
 
+    # -- state both ways -------------------------------------------------------------------------------------------
+
+    def open_step(self, run_id: str, step: str, output: Path | None = None) -> Opened:
+        """Write a notebook whose first cell brings a kernel to where a step began, or to the cell where it failed.
+
+        Raises:
+            NotFoundError: there is no such run or step, or the step has not begun.
+            NbkubeError: the file exists.
+        """
+        from nbkube.interactive.opening import open_step
+
+        state = self.status(run_id)
+        default = self._store_url is None
+        return open_step(self._store(), state, step, output, project=self._root(), default_store=default)
+
+    def restore_step(self, run_id: str, step: str, shell: Any) -> Restored:
+        """Bring an IPython shell to where a step began, or to the cell where it failed.
+
+        Raises:
+            NotFoundError: there is no such run or step, or the step has not begun.
+            RunError: a cell that ran well in the run fails here.
+            StateError: a value cannot be loaded.
+        """
+        from nbkube.interactive.opening import restore_step
+
+        root = self._root()
+        work = root / STORE_FOLDER / "opened"
+        return restore_step(self._store(), self.status(run_id), step, shell, project=root, work=work)
+
+    def pull(
+        self, run_id: str, step: str, names: Sequence[str], live: dict[str, Any], *, overwrite: bool = False
+    ) -> Pulled:
+        """Bind results of a step in a namespace; functions and classes that it has in another version stay.
+
+        Raises:
+            NotFoundError: there is no such run, step or name.
+            NbkubeError: a name is bound already; nothing is bound then.
+        """
+        from nbkube.interactive.inputs import outputs_of
+        from nbkube.interactive.pull import pull
+
+        store, state = self._store(), self.status(run_id)
+        bindings, made = outputs_of(store, state, step)
+        return pull(bindings, made, names, live, store, root=str(self._root()), overwrite=overwrite)
+
+    def changes_of(self, opened: Path, notebook: Path | None = None) -> Changes:
+        """Return what an opened step changes in the notebook it came from; nothing is written.
+
+        Raises:
+            NotebookError: a cell has changed in the notebook since the run.
+        """
+        from nbkube.interactive.apply import changes_of
+
+        return changes_of(opened, notebook)
+
+    def apply(self, changes: Changes) -> None:
+        """Write the changes to the notebook, and nothing else.
+
+        Raises:
+            NotebookError: the file has changed since it was read, or cannot be written.
+        """
+        from nbkube.interactive.apply import apply
+
+        apply(changes)
+
     def report(self, run_id: str) -> Report:
         """Return a run as plain data for `nbkube.report`: steps with their executed cells, edges, metrics."""
         from nbkube.report.model import Report, ReportEdge, ReportStep
@@ -309,6 +376,11 @@ class Client:
         from nbkube.state.snapshot import find_root
 
         return find_root((self._project or Path.cwd()) / "notebook")
+
+    @property
+    def store_url(self) -> str:
+        """The address of the store of this client's project."""
+        return self._store().url
 
     def _store(self, root: Path | None = None) -> ObjectStore:
         from nbkube.storage import open_store

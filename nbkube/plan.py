@@ -21,6 +21,7 @@ from nbkube.state.snapshot import FileView, find_root, snapshot
 from nbkube.steps import build_programs
 
 if TYPE_CHECKING:
+    from nbkube.storage.model import ObjectStore
     from nbkube.verify import Subject
 
 
@@ -68,8 +69,8 @@ class Plan(msgspec.Struct, frozen=True):
             adversarial=adversarial,
         )
 
-    def run(self, experiment: str, *, use_cache: bool) -> Run:
-        """Return the frozen record of a run that is about to start."""
+    def run(self, experiment: str, *, use_cache: bool, store: ObjectStore) -> Run:
+        """Return the frozen record of a run that is about to start; its programs go to the store."""
         steps = zip(self.programs, self.pipeline.steps, strict=True)
         return Run(
             id=new_run_id(),
@@ -95,6 +96,7 @@ class Plan(msgspec.Struct, frozen=True):
             root=str(self.root),
             use_cache=use_cache,
             version=__version__,
+            programs=store.put(msgspec.json.encode(self.programs)),
         )
 
     def subject(self, files: FileView) -> Subject:

@@ -260,6 +260,42 @@ def artifacts(
         results.list_artifacts(client, run, json=json)
 
 
+@app.command("open")
+@guarded
+def open_(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="The run's id, its beginning or end, or last.", autocompletion=_runs)
+    ],
+    step: Annotated[str, typer.Argument(metavar="STEP", help="The step to open.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="The notebook to write."),
+    ] = None,
+    store: Store = None,
+    json: AsJson = False,
+) -> None:
+    """Write a notebook that goes on where a step began, or at the cell where it failed."""
+    from nbkube.cli import opening
+
+    raise typer.Exit(opening.open_step(_client(store), run, step, output, json=json))
+
+
+@app.command()
+@guarded
+def apply(
+    opened: Annotated[Path, typer.Argument(metavar="FILE", help="A notebook that open has written.")],
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="NOTEBOOK", help="The notebook to change (default: its source).")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Take what was changed in an opened step back to its notebook. Shows the difference and asks."""
+    from nbkube.cli import opening
+
+    raise typer.Exit(opening.apply(_client(None), opened, to, yes=yes, json=json))
+
+
 @app.command()
 @guarded
 def verify(

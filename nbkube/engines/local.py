@@ -386,6 +386,7 @@ class LocalRun:
                     "manifest": result.manifest,
                     "executed": result.executed,
                     "log": result.log,
+                    "observed": result.observed,
                     "failure": msgspec.to_builtins(result.failure) if result.failure else None,
                 }
             )

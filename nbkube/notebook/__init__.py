@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nbkube.notebook.edit import set_tags
+from nbkube.notebook.edit import set_sources, set_tags
 from nbkube.notebook.model import Cell, Notebook
 from nbkube.notebook.read import parse_notebook, read_notebook
 
-__all__ = ["Cell", "Notebook", "parse_notebook", "read_notebook", "set_tags"]
+__all__ = ["Cell", "Notebook", "parse_notebook", "read_notebook", "set_sources", "set_tags"]

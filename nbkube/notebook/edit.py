@@ -61,6 +61,41 @@ def set_tags(
     return True
 
 
+def set_sources(path: str | os.PathLike[str], sources: Mapping[int, str], *, digest: str) -> None:
+    """Replace the text of cells in a notebook file; everything else in it stays byte for byte.
+
+    Args:
+        path: the notebook file (nbformat 4).
+        sources: the whole text of each cell to change, by its number among all cells, from 1.
+        digest: the file's digest when it was read.
+
+    Raises:
+        NotebookError: no such cell, a file that cannot be edited or has changed meanwhile.
+    """
+    name = os.fspath(path)
+    content = read_bytes(name)
+    if digest != content.digest:
+        raise _changed(name)
+    version, cells = cells_of(name, parse_document(name, content.data))
+    if version[0] < 4:
+        hint = "open and save it in Jupyter first, which makes it nbformat 4"
+        raise refuse(name, "old-version", f"has nbformat {version[0]}, which is only read", hint)
+    text = decode_text(name, content.data)
+    style = _Style(text)
+    for number, source in sources.items():
+        text = _with_source(text, _cell_index(name, cells, number), source, style)
+    _replace_file(name, text.encode("utf-8"), content.digest)
+
+
+def _with_source(text: str, index: int, source: str, style: _Style) -> str:
+    """Set a cell's source, as a list of lines or one text as it was before."""
+    found = member(text, _cell_start(text, index), "source")
+    assert found is not None, "a cell that was read has a source"
+    start, end = found.span
+    value = source.splitlines(keepends=True) if text[start] == "[" else source
+    return text[:start] + style.render(value, style.indent_at(text, found.key_span[0])) + text[end:]
+
+
 def edited_text(text: str, index: int, tags: Sequence[str] | None, options: Mapping[str, Any] | None) -> str:
     """Return a notebook's JSON text with tags and options of the cell at `index` (from 0) set."""
     style = _Style(text)

@@ -107,6 +107,7 @@ class _Story:
             manifest=event.manifest,
             executed=event.executed,
             log=event.log,
+            observed=event.observed,
             failure=failure,
         )
 

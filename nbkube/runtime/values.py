@@ -46,7 +46,7 @@ class Values:
         self._seeding.seeded = False
         self.namespace.settle()
         if program.history:
-            self._recall(shell)
+            recall(self.namespace, shell)
 
     def rebind(self, bindings: dict[str, OutputRef]) -> None:
         """Let names that this process has neither loaded nor bound come from newer results."""
@@ -71,25 +71,30 @@ class Values:
         )
 
     def _is_seeded(self, program: StepProgram) -> bool:
-        """Tell whether random state is part of the notebook's state: a cell up to here has set it."""
-        known = any(f"process:{name}" in self.namespace.bindings for name in ("random", "numpy", "tensorflow", "torch"))
-        return program.seeded or self._seeding.seeded or known
+        return self._seeding.seeded or is_seeded(program, self.namespace)
 
-    def _recall(self, shell: Any) -> None:
-        """Give the shell the inputs and results of earlier units' cells."""
-        space, history = self.namespace, shell.history_manager
-        for name, own in (("Out", history.output_hist), ("In", history.input_hist_parsed)):
-            # The cells change these in place.
-            space.ambient.pop(name, None)
-            if space.available(name) is not None:
-                earlier = space.load(name)
-                if isinstance(own, dict):
-                    own.update(earlier)
-                else:
-                    own[: len(earlier)] = earlier
-                space[name] = own
-        for name in _HISTORY:
-            if space.available(name) is not None:
-                value = space.load(name)
-                if not name.startswith("_i"):
-                    setattr(shell.displayhook, name, value)
+
+def is_seeded(program: StepProgram, namespace: Namespace) -> bool:
+    """Tell whether random state is part of what a step begins with: a cell up to it has set a seed."""
+    known = any(f"process:{name}" in namespace.bindings for name in ("random", "numpy", "tensorflow", "torch"))
+    return program.seeded or known
+
+
+def recall(space: Namespace, shell: Any) -> None:
+    """Give the shell the inputs and results of earlier units' cells."""
+    history = shell.history_manager
+    for name, own in (("Out", history.output_hist), ("In", history.input_hist_parsed)):
+        # The cells change these in place.
+        space.ambient.pop(name, None)
+        if space.available(name) is not None:
+            earlier = space.load(name)
+            if isinstance(own, dict):
+                own.update(earlier)
+            else:
+                own[: len(earlier)] = earlier
+            space[name] = own
+    for name in _HISTORY:
+        if space.available(name) is not None:
+            value = space.load(name)
+            if not name.startswith("_i"):
+                setattr(shell.displayhook, name, value)

@@ -294,9 +294,8 @@ class Client:
         """
         from nbkube.interactive.opening import restore_step
 
-        root = self._root()
-        work = root / STORE_FOLDER / "opened"
-        return restore_step(self._store(), self.status(run_id), step, shell, project=root, work=work)
+        store, state = self._store(), self.status(run_id)
+        return restore_step(store, state, step, shell, project=self._root(), work=f"{STORE_FOLDER}/opened")
 
     def pull(
         self, run_id: str, step: str, names: Sequence[str], live: dict[str, Any], *, overwrite: bool = False

@@ -51,11 +51,14 @@ def open_step(
     return write_opened(inputs, position, reasons, target, source=_source(notebook), store=store, address=address)
 
 
-def restore_step(store: ObjectStore, state: RunState, step: str, shell: Any, *, project: Path, work: Path) -> Restored:
-    """Bring a kernel to where a step began, or failed; see `restore`. `work` is where its copy of the files goes."""
+def restore_step(store: ObjectStore, state: RunState, step: str, shell: Any, *, project: Path, work: str) -> Restored:
+    """Bring a kernel to where a step began, or failed; see `restore`.
+
+    Its copy of the files goes to the folder `work` of the run's project, or of `project` where that is not here.
+    """
     inputs = inputs_of(store, state, step)
-    view = _view(inputs, _root(inputs, project))
-    return restore(inputs, shell, store, view, work / f"{state.id}-{step}")
+    root = _root(inputs, project)
+    return restore(inputs, shell, store, _view(inputs, root), root / work / f"{state.id}-{step}")
 
 
 def _root(inputs: StepInputs, project: Path) -> Path:

@@ -87,7 +87,7 @@ def _wanted(bindings: Mapping[str, OutputRef], made: Iterable[str], names: Seque
         if name not in bindings or ":" in name:
             there = sorted(one for one in made if ":" not in one and not is_internal(one))
             raise NotFoundError(
-                f"There is no `{name}` after this step. It has put out: {', '.join(there) or 'nothing'}."
+                f"there is no `{name}` after this step, which put out: {', '.join(there) or 'nothing'}."
             )
     return list(dict.fromkeys(names))
 

@@ -54,14 +54,16 @@ class Values:
 
     def publish(self, program: StepProgram) -> dict[str, str]:
         """Store what has been bound or changed; return what could not be stored: name -> reason."""
-        drawn = {name for name, digest in random_digests().items() if digest != self._start.random.get(name)}
-        self._draws |= drawn
+        self._note_draws()
         extra = capture_process(self.namespace, self._start, seeded=self._is_seeded(program))
         self._published = publish(self.namespace, history=program.history, extra=extra)
         return self._published.holes
 
     def into(self, result: dict[str, Any]) -> None:
         """Add what was read and put out to the fields of a `StepResult`."""
+        if self._start.random and not self._published.outputs:
+            # Cells that failed have drawn, too.
+            self._note_draws()
         result.update(
             outputs=self._published.outputs,
             touched=self._published.touched,
@@ -69,6 +71,10 @@ class Values:
             draws=tuple(sorted(self._draws)),
             seeded=self._seeding.seeded,
         )
+
+    def _note_draws(self) -> None:
+        before = self._start.random
+        self._draws |= {name for name, digest in random_digests().items() if digest != before.get(name)}
 
     def _is_seeded(self, program: StepProgram) -> bool:
         return self._seeding.seeded or is_seeded(program, self.namespace)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nbkube.interactive.apply import Changes
     from nbkube.interactive.model import Opened, Pulled, Restored
     from nbkube.pipeline.model import Pipeline
+    from nbkube.plan import Plan
     from nbkube.report.model import Report
     from nbkube.runs import Live, Phase, RunState, RunStore, RunUnit, StepRun
     from nbkube.runtime.program import Failure, StepManifest
@@ -121,11 +122,47 @@ class Client:
             NotebookError: the notebook, its options or the parameters are wrong; nothing has been started or written.
             StorageError: the store cannot be written.
         """
-        from nbkube.engines.local import LocalEngine, clean_work
         from nbkube.plan import Plan
-        from nbkube.runs import RunStore
 
         plan = Plan.of(self.show(path, parameters, options), path)
+        return self._carry_out(plan, experiment, use_cache, parallel, on_event)
+
+    def run_from(
+        self,
+        path: Path,
+        step: str,
+        shell: Any,
+        *,
+        options: Options | None = None,
+        experiment: str = "",
+        parallel: int | None = None,
+        on_event: Listener = _silent,
+    ) -> RunState:
+        """Run a notebook's steps from `step` on with what a live kernel has; no other run finds the results.
+
+        Where the kernel is not what the notebook says, the listener gets a `difference` with a message. What else
+        `run` says holds here, too.
+
+        Raises:
+            NotFoundError: there is no such step.
+            NotebookError: these steps have a fault, or need something that the kernel does not have.
+        """
+        from nbkube.interactive.capture import capture
+        from nbkube.plan import Plan, place_of
+
+        pipeline = self.show(path, options=options)
+        root, notebook = place_of(path)
+        live = capture(pipeline, step, shell, self._store(root), root=root, cwd=notebook.parent.as_posix())
+        for one in live.differences:
+            on_event({"event": "difference", "message": one})
+        return self._carry_out(Plan.from_kernel(pipeline, path, live), experiment, False, parallel, on_event)
+
+    def _carry_out(
+        self, plan: Plan, experiment: str, use_cache: bool, parallel: int | None, on_event: Listener
+    ) -> RunState:
+        from nbkube.engines.local import LocalEngine, clean_work
+        from nbkube.runs import RunStore
+
         store = self._store(plan.root)
         work = _work_folder(plan.root)
         clean_work(work)

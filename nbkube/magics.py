@@ -108,7 +108,7 @@ def _nbkube_magic(line: str) -> None:
         raise _usage_error(f"%nbkube: {error}. Fix: close the quote.") from None
     try:
         if kernel.is_for_kernel(words):
-            kernel.main(words)
+            kernel.main(_with_notebook(words))
         else:
             main(_with_notebook(words))
     except SystemExit as end:

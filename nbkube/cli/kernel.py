@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,9 +13,11 @@ from nbkube.cli.terminal import one_line, safe, tell
 
 if TYPE_CHECKING:
     from nbkube.client import Client
+    from nbkube.engines.model import Listener
     from nbkube.interactive.model import Pulled, Restored
+    from nbkube.runs import RunState
 
-COMMANDS = ("restore", "pull")
+_COMMANDS = ("restore", "pull")
 
 app = typer.Typer(
     help="What a notebook's own kernel can do.",
@@ -35,7 +38,8 @@ _store_of_opened: str | None = None
 
 def is_for_kernel(words: Sequence[str]) -> bool:
     """Tell whether a line after `%nbkube` is one of these commands."""
-    return bool(words) and words[0] in COMMANDS
+    from_kernel = any(word == "--from" or word.startswith("--from=") for word in words)
+    return bool(words) and (words[0] in _COMMANDS or (words[0] == "run" and from_kernel))
 
 
 def main(words: Sequence[str]) -> None:
@@ -69,6 +73,58 @@ def pull(
     """Load results of a step into this kernel. Its own functions and classes are never replaced."""
     client = _client(store)
     _tell_pulled(client.pull(run, step, names or (), _shell().user_ns, overwrite=overwrite))
+
+
+@app.command()
+@guarded
+def run(
+    notebook: Annotated[Path, typer.Argument(metavar="[NOTEBOOK]", help="The notebook (default: this one).")],
+    begin: Annotated[str, typer.Option("--from", metavar="STEP", help="The step to begin with.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="STEP.OPTION=VALUE", help="Set an option of a step; may be repeated."),
+    ] = None,
+    experiment: Annotated[str, typer.Option("--experiment", metavar="NAME", help="Group this run under a name.")] = "",
+    parallel: Annotated[
+        int | None, typer.Option("--parallel", "-j", min=1, metavar="N", help="Steps that may run at once.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")] = False,
+    store: Store = None,
+) -> None:
+    """Run the notebook's steps from one on with this kernel's variables. No other run finds the results."""
+    from nbkube.cli import arguments, results, running
+    from nbkube.client import Client
+
+    path = arguments.existing_notebook(notebook)
+    client = Client(path.parent, store=store)
+    options = arguments.step_options(set_ or ())
+    pipeline = client.show(path, options=options)
+    names = [step.name for step in pipeline.steps]
+    first = names.index(begin) if begin in names else 0
+
+    def execute(listen: Listener) -> RunState:
+        return client.run_from(
+            path, begin, _shell(), options=options, experiment=experiment, parallel=parallel, on_event=listen
+        )
+
+    state = running.follow(pipeline.steps[first:], _telling(execute), quiet=quiet)
+    results.tell_outcome(state, path, metrics=True)
+    raise typer.Exit(results.exit_code(state.phase))
+
+
+def _telling(execute: Callable[[Listener], RunState]) -> Callable[[Listener], RunState]:
+    """Say where the kernel differs, before anything else is shown."""
+
+    def telling(listen: Listener) -> RunState:
+        def take(event: Mapping[str, Any]) -> None:
+            if event.get("event") == "difference":
+                tell(f"Not as in the notebook: {one_line(str(event['message']))}.")
+            else:
+                listen(event)
+
+        return execute(take)
+
+    return telling
 
 
 def _client(store: str | None) -> Client:

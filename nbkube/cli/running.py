@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,12 @@ from nbkube.cli import results
 from nbkube.cli.arguments import Options
 from nbkube.cli.progress import Board, view_for
 from nbkube.cli.terminal import is_terminal, tell, write
-from nbkube.pipeline.model import Pipeline
+from nbkube.pipeline.model import Pipeline, Step
 
 if TYPE_CHECKING:
     from nbkube.client import Client
+    from nbkube.engines.model import Listener
+    from nbkube.runs import RunState
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,13 @@ def run(client: Client, pipeline: Pipeline, request: Request, *, quiet: bool, js
     if json:
         write(results.as_json(results.summary(state)))
     return results.exit_code(state.phase)
+
+
+def follow(steps: Sequence[Step], execute: Callable[[Listener], RunState], *, quiet: bool) -> RunState:
+    """Carry out a run whose steps are known, show it, and return its state."""
+    board = Board.of((step.name, tuple(cell.number for cell in step.unit.cells)) for step in steps)
+    with view_for(board, quiet=quiet) as view:
+        return execute(view.take)
 
 
 @contextmanager

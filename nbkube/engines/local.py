@@ -56,7 +56,7 @@ class LocalRun:
         self._listener = listener
         self._work = work / submission.run
         self._results = Results(store, submission)
-        self._schedule: Schedule[Result] = Schedule(submission.units, submission.edges)
+        self._schedule: Schedule[Result] = Schedule(submission.units, submission.edges, submission.bindings)
         self._changed = threading.Condition()
         self._threads: dict[int, tuple[str, Attempt | None]] = {}
         self._waiting = 0

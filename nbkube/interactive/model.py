@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from nbkube.dataflow.model import Replay
 from nbkube.runtime.program import CellProgram, Failure, StepManifest, StepProgram
 from nbkube.state.model import FileDiff, OutputRef
 
@@ -63,6 +64,16 @@ class Restored(msgspec.Struct, frozen=True):
     cell: int
     folder: Path
     doubts: tuple[str, ...] = ()
+
+
+class Live(msgspec.Struct, frozen=True):
+    """What a live kernel gives to a run: its variables in the store, the statements that are replayed (as the kernel
+    ran them), the unit to begin with, and where the kernel is not what the notebook says (`differences`)."""
+
+    first: int
+    bindings: dict[str, OutputRef]
+    replay: tuple[Replay, ...]
+    differences: tuple[str, ...] = ()
 
 
 class Pulled(msgspec.Struct, frozen=True):

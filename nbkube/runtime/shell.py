@@ -23,6 +23,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets import Type
 
 from nbkube.runtime.channel import Channel
+from nbkube.state.namespace import is_internal
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _PLACE = re.compile(r":cell (\d+)( \(again\))?(#\d+)?$")
@@ -327,6 +328,16 @@ def make_shell(namespace: dict[str, Any], channel: Channel, folder: str) -> Step
     builtins.input = refuse_input
     getpass.getpass = refuse_input
     return shell
+
+
+def variables_of(shell: InteractiveShell) -> dict[str, Any]:
+    """Return the notebook's own variables in a kernel: not those of the shell, not its history."""
+    hidden = shell.user_ns_hidden
+    return {
+        name: value
+        for name, value in shell.user_ns.items()
+        if not is_internal(name) and (name not in hidden or hidden[name] is not value)
+    }
 
 
 def count_from(shell: StepShell, number: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,8 @@ CELLS: list[CellText] = [
     ("imports", "np.set_printoptions(precision=3)\ndecimal.getcontext().prec = 9"),
     (
         "functions",
-        "class Point:\n    made = []\n    def __init__(self, x):\n        self.x = x\n        Point.made.append(self)\n\n"
+        "class Point:\n    made = []\n    def __init__(self, x):\n        self.x = x\n"
+        "        Point.made.append(self)\n\n"
         "def scaled(p):\n    return p.x * factor",
     ),
     ("parameters", "factor = 2"),
@@ -50,12 +50,12 @@ def project(folder: Path, cells: list[CellText] = CELLS) -> Path:
 
 
 @pytest.fixture(scope="module")
-def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Client, str]]:
+def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Client, str]:
     notebook = project(tmp_path_factory.mktemp("open"))
     client = Client(notebook.parent)
     state = client.run(notebook)
     assert state.phase is Phase.FAILED
-    yield notebook, client, state.id
+    return notebook, client, state.id
 
 
 @pytest.fixture

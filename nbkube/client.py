@@ -66,9 +66,27 @@ class Client:
     def show(self, path: Path, parameters: Mapping[str, Any] | None = None, options: Options | None = None) -> Pipeline:
         """Return the pipeline a notebook means, faults included as diagnostics; runs and writes nothing.
 
+        Where an earlier run has seen steps with the same code, their edges are those it saw.
+
         Raises:
             NotebookError: the file cannot be read as a notebook.
         """
+        from nbkube.observed import records_of, with_record
+        from nbkube.plan import place_of
+        from nbkube.steps import build_programs
+
+        pipeline = self._pipeline(path, parameters, options)
+        root, notebook = place_of(path)
+        store = self._store(root)
+        if next(iter(store.folders("runs/")), None) is None:
+            return pipeline
+        programs = build_programs(pipeline, pipeline.values, cwd=notebook.parent.as_posix())
+        return with_record(pipeline, records_of(store, notebook.as_posix(), programs))
+
+    def _pipeline(
+        self, path: Path, parameters: Mapping[str, Any] | None = None, options: Options | None = None
+    ) -> Pipeline:
+        """Return the pipeline as analysis alone sees it: what is run does not depend on what has run."""
         from nbkube.notebook import read_notebook
         from nbkube.pipeline import build_pipeline
 
@@ -124,7 +142,7 @@ class Client:
         """
         from nbkube.plan import Plan
 
-        plan = Plan.of(self.show(path, parameters, options), path)
+        plan = Plan.of(self._pipeline(path, parameters, options), path)
         return self._carry_out(plan, experiment, use_cache, parallel, on_event)
 
     def run_from(
@@ -150,7 +168,7 @@ class Client:
         from nbkube.interactive.capture import capture
         from nbkube.plan import Plan, place_of
 
-        pipeline = self.show(path, options=options)
+        pipeline = self._pipeline(path, options=options)
         root, notebook = place_of(path)
         live = capture(pipeline, step, shell, self._store(root), root=root, cwd=notebook.parent.as_posix())
         for one in live.differences:
@@ -203,7 +221,7 @@ class Client:
         from nbkube.storage import open_store
         from nbkube.verify import PipelineResult, folder_outside, verify_notebook
 
-        plan = Plan.of(self.show(path, parameters), path)
+        plan = Plan.of(self._pipeline(path, parameters), path)
         with folder_outside(plan.root) as place:
             files = plan.files(place / "project")
 

@@ -92,13 +92,21 @@ def show(
     param: Parameter = None,
     params: ParameterFile = None,
     set_: Setting = None,
+    mermaid: Annotated[
+        bool, typer.Option("--mermaid", help="Print the graph as a Mermaid diagram, for markdown.")
+    ] = False,
+    store: Store = None,
     json: AsJson = False,
 ) -> None:
     """Show steps and what flows between them. Nothing is run."""
     from nbkube.cli import pipelines
 
-    pipeline = pipelines.built(_client(None, notebook), notebook, param, params, set_)
-    if json:
+    pipeline = pipelines.built(_client(store, notebook), notebook, param, params, set_)
+    if mermaid:
+        from nbkube.cli.mermaid import mermaid as diagram
+
+        write(diagram(pipeline))
+    elif json:
         write(pipelines.as_json(pipeline))
     else:
         pipelines.draw_pipeline(pipeline)
@@ -113,12 +121,13 @@ def check(
     param: Parameter = None,
     params: ParameterFile = None,
     set_: Setting = None,
+    store: Store = None,
     json: AsJson = False,
 ) -> None:
     """Report every error and warning at once. Nothing is run."""
     from nbkube.cli import pipelines
 
-    pipeline = pipelines.built(_client(None, notebook), notebook, param, params, set_)
+    pipeline = pipelines.built(_client(store, notebook), notebook, param, params, set_)
     if json:
         import msgspec
 
@@ -192,6 +201,31 @@ def run(
         parallel=parallel,
     )
     raise typer.Exit(running.run(client, pipeline, request, quiet=quiet, json=json))
+
+
+@app.command()
+@guarded
+def trace(
+    notebook: NotebookPath,
+    param: Parameter = None,
+    params: ParameterFile = None,
+    set_: Setting = None,
+    parallel: Annotated[
+        int | None,
+        typer.Option("--parallel", "-j", min=1, metavar="N", help="Steps that may run at once (default: by CPUs)."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")] = False,
+    store: Store = None,
+    json: AsJson = False,
+) -> None:
+    """Run every step for its record, then show the pipeline as it was seen."""
+    from nbkube.cli import tracing
+
+    raise typer.Exit(
+        tracing.trace(
+            _client(store, notebook), notebook, param, params, set_, parallel=parallel, quiet=quiet, json=json
+        )
+    )
 
 
 @app.command()

@@ -118,7 +118,7 @@ def _nbkube_magic(line: str) -> None:
 
 def _with_notebook(words: list[str]) -> list[str]:
     """Add this notebook's path after a command that wants one and got none."""
-    if not words or words[0] not in _OF_A_NOTEBOOK or any(word.endswith(".ipynb") for word in words[1:]):
+    if not words or words[0] not in _OF_A_NOTEBOOK or any(word.endswith((".ipynb", ".py")) for word in words[1:]):
         return words or ["--help"]
     if "--help" in words:
         return words

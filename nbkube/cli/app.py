@@ -24,7 +24,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-NotebookPath = Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="The notebook (.ipynb).", show_default=False)]
+NotebookPath = Annotated[
+    Path, typer.Argument(metavar="NOTEBOOK", help="The notebook (.ipynb, or a percent script .py).", show_default=False)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 Store = Annotated[
     str | None,

@@ -24,7 +24,6 @@ from nbkube.steps import build_programs
 
 if TYPE_CHECKING:
     from nbkube.interactive.model import Live
-    from nbkube.storage.model import ObjectStore
     from nbkube.verify import Subject
 
 
@@ -85,13 +84,13 @@ class Plan(msgspec.Struct, frozen=True):
             edges=self._edges(),
             bindings=self.bindings,
             # What a live kernel has given is nobody else's: results are found by this run alone.
-            use_cache=use_cache and not first and not self.bindings,
+            use_cache=use_cache and not self.bindings,
             parallel=parallel or os.cpu_count() or 1,
             adversarial=adversarial,
         )
 
-    def run(self, experiment: str, *, use_cache: bool, store: ObjectStore) -> Run:
-        """Return the frozen record of a run that is about to start; its programs go to the store."""
+    def run(self, experiment: str, *, use_cache: bool, engine: str = "local", profile: str = "") -> Run:
+        """Return the frozen record of a run that is about to start."""
         steps = list(zip(self.programs, self.pipeline.steps[self.first :], strict=True))
         names = {step.name for _, step in steps}
         live = bool(self.bindings)
@@ -115,13 +114,13 @@ class Plan(msgspec.Struct, frozen=True):
                 for program, step in steps
             ),
             edges=self._edges(),
+            engine=engine,
+            profile=profile,
             experiment=experiment,
             root=str(self.root),
             use_cache=use_cache and not live,
             version=__version__,
-            programs=store.put(msgspec.json.encode(self.programs)),
             begins=steps[0][1].name if live else "",
-            bindings=store.put(msgspec.json.encode(self.bindings)) if live else "",
         )
 
     def _edges(self) -> tuple[Dependency, ...]:

@@ -107,7 +107,7 @@ def run(
             path, begin, _shell(), options=options, experiment=experiment, parallel=parallel, on_event=listen
         )
 
-    state = running.follow(pipeline.steps[first:], _telling(execute), quiet=quiet)
+    state = running.shown_while(pipeline.steps[first:], _telling(execute), quiet=quiet)
     results.tell_outcome(state, path, metrics=True)
     raise typer.Exit(results.exit_code(state.phase))
 

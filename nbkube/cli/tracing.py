@@ -31,19 +31,13 @@ def trace(
     if pipelines.is_broken(pipeline):
         raise NotebookError(diagnostics=pipeline.diagnostics)
     options = arguments.step_options(settings or ())
-    with running.stoppable():
-        state = running.follow(
-            pipeline.steps,
-            lambda listen: client.run(
-                notebook,
-                parameters=pipeline.values,
-                options=options,
-                use_cache=False,
-                parallel=parallel,
-                on_event=listen,
-            ),
-            quiet=quiet or json,
-        )
+    state = running.shown_while(
+        pipeline.steps,
+        lambda listen: client.run(
+            notebook, parameters=pipeline.values, options=options, use_cache=False, parallel=parallel, on_event=listen
+        ),
+        quiet=quiet or json,
+    )
     results.tell_outcome(state, notebook, metrics=False)
     seen = client.show(notebook, parameters=pipeline.values, options=options)
     if json:

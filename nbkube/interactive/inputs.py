@@ -6,10 +6,11 @@ from pathlib import PurePosixPath
 
 import msgspec
 
+from nbkube.engines.detached import load_submission
 from nbkube.errors import NotFoundError
 from nbkube.interactive.model import StepInputs
-from nbkube.runs import Run, RunState, StepRun
-from nbkube.runtime.program import StepManifest, StepProgram
+from nbkube.runs import RunState, StepRun
+from nbkube.runtime.program import StepManifest
 from nbkube.state.model import FileDiff, OutputRef
 from nbkube.storage.model import ObjectStore
 
@@ -22,14 +23,14 @@ def inputs_of(store: ObjectStore, state: RunState, name: str) -> StepInputs:
     """
     at = _index(state, name)
     first = min([at, *(_index(state, one) for one in state.steps[at].fused)])
-    programs = _programs(store, state.run)
+    submission = load_submission(store, state.id)
     step = state.steps[at]
-    bindings = _given(store, state.run)
+    bindings = dict(submission.bindings)
     diffs: list[FileDiff] = []
     for manifest in _before(store, state, first, begun=step.attempts > 0 or bool(step.manifest)):
         bindings.update(manifest.outputs)
         diffs.append(manifest.diff)
-    own = programs[first : at + 1]
+    own = tuple(unit.program for unit in submission.units[first : at + 1])
     numbers = {cell.number for program in own for cell in program.cells}
     failure = step.failure if step.failure is not None and step.failure.cell in numbers else None
     return StepInputs(
@@ -57,7 +58,7 @@ def outputs_of(store: ObjectStore, state: RunState, name: str) -> tuple[dict[str
     own = read_manifest(store, state.steps[at])
     if own is None:
         raise NotFoundError(f"step {name} of run {state.id} has no result: it is {state.steps[at].phase}.")
-    bindings = _given(store, state.run)
+    bindings = dict(load_submission(store, state.id).bindings)
     for manifest in _before(store, state, last + 1, begun=True):
         bindings.update(manifest.outputs)
     left = {key: ref for key, ref in bindings.items() if ref.kind != "deleted"}
@@ -88,17 +89,6 @@ def _index(state: RunState, name: str) -> int:
     if name not in names:
         raise NotFoundError(f"run {state.id} has no step {name!r}. Its steps: {', '.join(names)}.")
     return names.index(name)
-
-
-def _programs(store: ObjectStore, run: Run) -> tuple[StepProgram, ...]:
-    if not run.programs or not store.has(run.programs):
-        raise NotFoundError(f"run {run.id} was made by a version that kept no programs. Run the notebook again.")
-    return msgspec.json.decode(store.get(run.programs), type=tuple[StepProgram, ...])
-
-
-def _given(store: ObjectStore, run: Run) -> dict[str, OutputRef]:
-    """Return what a live kernel gave to the run."""
-    return msgspec.json.decode(store.get(run.bindings), type=dict[str, OutputRef]) if run.bindings else {}
 
 
 def _before(store: ObjectStore, state: RunState, first: int, *, begun: bool) -> list[StepManifest]:

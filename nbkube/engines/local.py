@@ -57,7 +57,7 @@ class LocalRun:
         self._listener = listener
         self._work = work / submission.run
         self._results = Results(store, submission, self._tell_damage)
-        self._schedule: Schedule[Result] = Schedule(submission.units, submission.edges)
+        self._schedule: Schedule[Result] = Schedule(submission.units, submission.edges, submission.bindings)
         self._budget = Budget(submission.units, machine())
         self._changed = threading.Condition()
         self._threads: dict[int, tuple[str, Attempt | None]] = {}
@@ -433,6 +433,7 @@ class LocalRun:
                     "manifest": result.manifest,
                     "executed": result.executed,
                     "log": result.log,
+                    "observed": result.observed,
                     "failure": msgspec.to_builtins(result.failure) if result.failure else None,
                 }
             )

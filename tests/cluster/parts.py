@@ -58,9 +58,12 @@ class Part(msgspec.Struct, frozen=True):
 
 def build(part: Part, say: Callable[[str], None]) -> float:
     """Build `part` unless it is there, drop older versions of it, and return the seconds it took."""
-    with lock(layout.cache_folder() / "build.lock", wait=True):
+    if part.is_built:
+        say(f"{part.name}: there")
+        return 0.0
+    with lock(layout.cache_folder() / "build.lock", say):
         if part.is_built:
-            say(f"{part.name}: there")
+            say(f"{part.name}: built by another process meanwhile")
             return 0.0
         started = time.monotonic()
         log = layout.cache_folder() / "logs" / f"{part.name}.log"
@@ -97,14 +100,15 @@ def run(log: Path, *argv: str | Path, cwd: Path | None = None, env: dict[str, st
 
 
 @contextmanager
-def lock(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold a lock on the file `path`; raises BenchError when another process has it and `wait` is false."""
+def lock(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock on the file `path`, saying so when another process has it first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BenchError(f"another process holds {path}; wait until it has ended") from None
+            say(f"waiting for another process that holds {path}")
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

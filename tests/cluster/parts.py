@@ -57,27 +57,30 @@ class Part(msgspec.Struct, frozen=True):
 
 
 def build(part: Part, say: Callable[[str], None]) -> float:
-    """Build `part` unless it is there, drop older versions of it, and return the seconds it took."""
+    """Build `part` unless it is there, drop old versions of it, and return the seconds it took."""
     if part.is_built:
         say(f"{part.name}: there")
         return 0.0
     with lock(layout.cache_folder() / "build.lock", say):
-        if part.is_built:
-            say(f"{part.name}: built by another process meanwhile")
-            return 0.0
-        started = time.monotonic()
-        log = layout.cache_folder() / "logs" / f"{part.name}.log"
-        log.parent.mkdir(exist_ok=True)
-        log.unlink(missing_ok=True)
-        say(f"{part.name}: building (about {part.minutes:g} minutes from nothing; log: {log})")
-        _clear(part.folder)
-        part.folder.mkdir(parents=True)
-        part.make(part.folder, log)
-        seconds = time.monotonic() - started
-        (part.folder / "built.json").write_bytes(msgspec.json.encode({"recipe": part.recipe, "seconds": seconds}))
-        _clear_unused(part)
-        say(f"{part.name}: built in {seconds / 60:.1f} minutes")
-        return seconds
+        return _build(part, say)
+
+
+def _build(part: Part, say: Callable[[str], None]) -> float:
+    if part.is_built:  # by another process, meanwhile
+        return 0.0
+    started = time.monotonic()
+    log = layout.cache_folder() / "logs" / f"{part.name}.log"
+    log.parent.mkdir(exist_ok=True)
+    log.unlink(missing_ok=True)
+    say(f"{part.name}: building (about {part.minutes:g} minutes from nothing; log: {log})")
+    _clear(part.folder)
+    part.folder.mkdir(parents=True)
+    part.make(part.folder, log)
+    seconds = time.monotonic() - started
+    (part.folder / "built.json").write_bytes(msgspec.json.encode({"recipe": part.recipe, "seconds": seconds}))
+    _clear_unused(part)
+    say(f"{part.name}: built in {seconds / 60:.1f} minutes")
+    return seconds
 
 
 def run(log: Path, *argv: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:

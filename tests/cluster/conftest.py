@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def usable_machine() -> None:
     """A machine on which the bench runs or can be started."""
-    if lifecycle.is_up():
+    if lifecycle.is_started():
         return
     if lacks := preflight.missing_to_run(lifecycle.parts()):
         reason = f"the Kubernetes bench cannot run here: {'; '.join(lacks)}"
@@ -49,7 +49,7 @@ def usable_machine() -> None:
 @pytest.fixture(scope="session")
 def bench(request: pytest.FixtureRequest, usable_machine: None) -> Iterator[Bench]:
     """The running bench, started if it is not up; its images hold nbkube as it is in this checkout."""
-    was_up = lifecycle.is_up()
+    was_up = lifecycle.is_started()
     started = lifecycle.up(lambda text: None)
     yield running.replace_images(started, lifecycle.load_image(layout.CHECKOUT))
     if not was_up and not request.config.getoption("--keep-bench", default=False):

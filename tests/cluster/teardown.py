@@ -30,11 +30,14 @@ def make_cgroups() -> None:
         if hierarchy.name == "cpuset":  # a new group of this hierarchy has no processors until told
             for name in ("cpuset.cpus", "cpuset.mems"):
                 (folder / name).write_text((hierarchy / name).read_text())
+        if (shares := folder / "cpu.shares").exists():  # as one group all pods together would count as one process
+            shares.write_text("10240")
 
 
 def remove_everything(keep_logs: bool = False) -> None:
     """Leave nothing of a bench behind."""
     run = layout.run_folder()
+    (run / "bench.json").unlink(missing_ok=True)  # from here on there is no bench that anybody could mend
     servers = Servers(run).running()
     containerd = servers.pop("containerd", None)
     end(servers.values())

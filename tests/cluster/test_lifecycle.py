@@ -24,7 +24,7 @@ Traces = dict[str, set[str]]
 @pytest.fixture
 def before(usable_machine: None) -> Iterator[Traces]:
     """What the machine looks like without the bench."""
-    if lifecycle.is_up() and os.environ.get("NBKUBE_REQUIRE_CLUSTER") != "1":
+    if lifecycle.is_started() and os.environ.get("NBKUBE_REQUIRE_CLUSTER") != "1":
         pytest.skip("the bench is up, perhaps in use, and this test stops it: `make cluster-down` first")
     lifecycle.down(_silent)
     yield _traces()

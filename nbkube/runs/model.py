@@ -78,6 +78,7 @@ class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     step-ended (phase and all that is known of the result)            the step's result stands, for now
     again (reason), retry (reason)                                    the step goes back to Pending
     fused (with_steps, reason)                                        steps that one process runs together
+    alive                                                             a pod has nothing new to say, and lives
 
     `attempt` counts the attempts at a step in this run from 1 (0: none was needed).
     """

@@ -62,6 +62,13 @@ class RunStore:
             raise RunError(f"there is a run {run.id} already. Start another one.")
         return Recorder(self._store, run)
 
+    def begin(self, run: Run) -> bool:
+        """Write the submission of a run that a cluster carries out, and that it has started; False if it was there."""
+        if not self._store.create(f"runs/{run.id}/run.json", msgspec.json.encode(run)):
+            return False
+        self.append(run.id, RunEvent("run-started"))
+        return True
+
     def recorder(self, run_id: str) -> Recorder:
         """Return a recorder that goes on with a run, for instance one that was interrupted."""
         run = self.run(run_id)

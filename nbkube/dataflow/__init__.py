@@ -1,9 +1,12 @@
-"""Names that cells read, write and change; pure, never runs or imports user code."""
+"""Names that cells read, write and change; pure, never runs or imports user code.
+
+The names below are loaded when first used: a process that only reads the types does not load the analysis.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nbkube.dataflow.flow import analyze
@@ -29,27 +32,15 @@ __all__ = [
     "substitute",
 ]
 
-# Imported when first used: a container needs the types of this stage and not what makes them.
-_HOMES = {
-    "AssignedLiteral": "nbkube.dataflow.parameters",
-    "Dependency": "nbkube.dataflow.model",
-    "Effects": "nbkube.dataflow.model",
-    "Flow": "nbkube.dataflow.model",
-    "NameUse": "nbkube.dataflow.model",
-    "Parsed": "nbkube.dataflow.parse",
-    "Replay": "nbkube.dataflow.model",
-    "Unit": "nbkube.dataflow.model",
-    "UnitFlow": "nbkube.dataflow.model",
-    "analyze": "nbkube.dataflow.flow",
-    "assigned_literals": "nbkube.dataflow.parameters",
-    "normalise": "nbkube.dataflow.normal",
-    "parse_cell": "nbkube.dataflow.parse",
-    "substitute": "nbkube.dataflow.parameters",
+_MODULES = {
+    "analyze": "flow",
+    "normalise": "normal",
+    **dict.fromkeys(("AssignedLiteral", "assigned_literals", "substitute"), "parameters"),
+    **dict.fromkeys(("Parsed", "parse_cell"), "parse"),
 }
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name on its first use."""
-    if name not in _HOMES:
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'model')}"), name)

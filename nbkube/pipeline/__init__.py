@@ -1,9 +1,12 @@
-"""The graph a tagged notebook means: steps, parameters, metrics, options."""
+"""The graph a tagged notebook means: steps, parameters, metrics, options.
+
+The names below are loaded when first used: a process that only reads the types does not load the checks.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nbkube.pipeline.build import build_pipeline, check
@@ -28,26 +31,15 @@ __all__ = [
     "to_json",
 ]
 
-# Imported when first used: a container needs the types of this stage and not what makes them.
-_HOMES = {
-    "OPTIONS": "nbkube.pipeline.options",
-    "Parameter": "nbkube.pipeline.model",
-    "Pipeline": "nbkube.pipeline.model",
-    "Step": "nbkube.pipeline.model",
-    "StepOptions": "nbkube.pipeline.model",
-    "build_pipeline": "nbkube.pipeline.build",
-    "check": "nbkube.pipeline.build",
-    "check_options": "nbkube.pipeline.options",
-    "describe": "nbkube.pipeline.codec",
-    "from_json": "nbkube.pipeline.codec",
-    "option_schema": "nbkube.pipeline.options",
-    "parse_parameter": "nbkube.pipeline.parameters",
-    "to_json": "nbkube.pipeline.codec",
+_MODULES = {
+    **dict.fromkeys(("build_pipeline", "check"), "build"),
+    **dict.fromkeys(("describe", "from_json", "to_json"), "codec"),
+    **dict.fromkeys(("OPTIONS", "check_options", "option_schema"), "options"),
+    "parse_parameter": "parameters",
 }
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name on its first use."""
-    if name not in _HOMES:
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'model')}"), name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nbkube.runs.model import Live, Phase, Process, Run, RunEvent, RunState, RunUnit, StepRun
 from nbkube.runs.store import Recorder, RunStore, new_run_id
+from nbkube.runs.watch import Seen
 
 __all__ = [
     "Live",
@@ -15,6 +16,7 @@ __all__ = [
     "RunState",
     "RunStore",
     "RunUnit",
+    "Seen",
     "StepRun",
     "new_run_id",
 ]

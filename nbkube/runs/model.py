@@ -79,6 +79,8 @@ class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     again (reason), retry (reason)                                    the step goes back to Pending
     fused (with_steps, reason)                                        steps that one process runs together
     alive                                                             a pod has nothing new to say, and lives
+    warning (message)                                                 something a person should know
+    asked (state: stop, pause or resume)                              what a person wants; the supervisor acts on it
 
     `attempt` counts the attempts at a step in this run from 1 (0: none was needed).
     """
@@ -89,6 +91,7 @@ class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int = 0
     phase: Phase | None = None
     reason: str = ""
+    message: str = ""
     cell: int | None = None
     state: str = ""
     seconds: float = 0.0
@@ -106,10 +109,14 @@ class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Live(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A piece of what a step shows while it runs: text of `stream`, or a notebook `output`, of a cell (None: none)."""
+    """A piece of what a step shows while it runs: text of `stream`, or a notebook `output`, of a cell (None: none).
+
+    `step` is not kept with each piece: the record's name has it.
+    """
 
     time: float = 0.0
     event: str = "log"
+    step: str = ""
     stream: str = ""
     text: str = ""
     cell: int | None = None

@@ -52,7 +52,10 @@ class RunUnit(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Run(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A submission as it was made; never changed. `notebook` is relative to `root`, `created` seconds since 1970."""
+    """A submission as it was made; never changed. `notebook` is relative to `root`, `created` seconds since 1970.
+
+    On a cluster `submission` is the digest of what its pods were given, `workflow` the Workflow's name.
+    """
 
     id: str
     created: float
@@ -68,6 +71,8 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     root: str = ""
     use_cache: bool = True
     version: str = ""
+    submission: str = ""
+    workflow: str = ""
 
 
 class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -16,7 +16,6 @@ from nbkube.state.snapshot import FileView
 from nbkube.state.tree import load_tree, store_tree
 from nbkube.storage.model import ObjectStore
 
-_RUN_ID = re.compile(r"\d{8}-\d{6}-")
 _STAMP = re.compile(r"(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})")
 
 
@@ -73,14 +72,14 @@ def freeze(
 
 
 def run_id(workflow: str, created: str) -> str:
-    """Return the id of the run that a Workflow carries out.
+    """Return the id of the run that a Workflow sent by kubectl carries out: ids sort by time.
 
     Args:
-        workflow: the Workflow's name. The engine uses the run's id; kubectl makes a name of its own.
+        workflow: the Workflow's name.
         created: when the Workflow was created, RFC 3339.
     """
     stamp = _STAMP.match(created)
-    if _RUN_ID.match(workflow) or stamp is None:
+    if stamp is None:
         return workflow
     year, month, day, hour, minute, second = stamp.groups()
     return f"{year}{month}{day}-{hour}{minute}{second}-{workflow}"

@@ -36,10 +36,11 @@ OUTPUT = "again"
 class Pod:
     """One container of a run: the store, the launch and the run it belongs to."""
 
-    def __init__(self, store: ObjectStore, submission: str, workflow: str, created: str) -> None:
+    def __init__(self, store: ObjectStore, submission: str, run: str, workflow: str) -> None:
         self.store = store
         self.launch = Launch.load(store, submission)
-        self.run = run_id(workflow, created)
+        self.run = run
+        self._workflow = workflow
         self.runs = RunStore(store)
 
     def submission(self) -> Submission:
@@ -51,7 +52,8 @@ class Pod:
         try:
             return self.runs.run(self.run)
         except NotFoundError:
-            self.runs.begin(replace(self.launch.run, id=self.run, created=time.time()))
+            run = replace(self.launch.run, id=self.run, created=time.time(), workflow=self._workflow)
+            self.runs.begin(run)
         return self.runs.run(self.run)
 
     def unit(self, unit: int, turn: int, attempt: int) -> int:
@@ -98,7 +100,8 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
     try:
         place().mkdir(parents=True, exist_ok=True)
-        pod = Pod(open_store(os.environ[STORE]), given.submission, given.workflow, given.created)
+        run = given.run or run_id(given.workflow, given.created)
+        pod = Pod(open_store(os.environ[STORE]), given.submission, run, given.workflow)
         if given.what == "unit":
             return pod.unit(given.unit, given.turn, given.attempt)
         return pod.settle() if given.what == "settle" else pod.report(given.status)
@@ -116,8 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     for what in ("unit", "settle", "report"):
         one = kinds.add_parser(what)
         one.add_argument("--submission", required=True)
-        one.add_argument("--workflow", required=True)
-        one.add_argument("--created", required=True)
+        one.add_argument("--run", default="")
+        one.add_argument("--workflow", default="")
+        one.add_argument("--created", default="")
         if what == "unit":
             one.add_argument("--unit", type=int, required=True)
             one.add_argument("--turn", type=int, required=True)

@@ -146,11 +146,9 @@ def refuse_variables(options: StepOptions, place: str) -> None:
     for text in texts:
         if "{{" in text or "}}" in text:
             raise NotebookError(f"{place}: {text[:60]!r} holds double braces, which Argo fills in. Write it without.")
-    for one in (*options.volume, *options.secret):
-        if f"{one.path}/".startswith((f"{PLACE}/", "/nbkube-ca/")):
-            raise NotebookError(
-                f"{place}: {one.path} is nbkube's own place in a pod. Mount it elsewhere, e.g. at /data."
-            )
+    for path in (*(one.path for one in options.volume), *(one.path for one in options.secret)):
+        if f"{path}/".startswith((f"{PLACE}/", "/nbkube-ca/")):
+            raise NotebookError(f"{place}: {path} is nbkube's own place in a pod. Mount it elsewhere, e.g. at /data.")
 
 
 _CA_MOUNT = {"name": "store-ca", "mountPath": "/nbkube-ca", "readOnly": True}

@@ -87,6 +87,12 @@ class Standing:
         """Note that a try has failed and another is to follow."""
         self._store.create(f"{self._prefix}tries/{turn}/{group.first:05}/{token}.json", b"{}")
 
+    def forget_failures(self) -> None:
+        """Let the run go on where it failed: only what is done, and may have been done early, still counts."""
+        for name in [*self._store.list(f"{self._prefix}results/"), *self._store.list(f"{self._prefix}tries/")]:
+            if not name.startswith(f"{self._prefix}results/0/") or name.endswith(".failed.json"):
+                self._store.remove(name)
+
     def _read(self, entries: Iterable[Entry]) -> list[Result]:
         new = [entry.name for entry in entries if entry.name not in self._known]
         with ThreadPoolExecutor(_THREADS) as pool:

@@ -20,31 +20,31 @@ from nbkube.pipeline.model import StepOptions
 
 API_VERSION = "argoproj.io/v1alpha1"
 _SETTLE, _ORDERED, _REPORT, _END, _MAIN = "settle", "ordered", "report", "end", "main"
-_WORKFLOW = ["--workflow", "{{workflow.name}}", "--created", "{{workflow.creationTimestamp.RFC3339}}"]
+_OWN_NAME = ["--workflow", "{{workflow.name}}", "--created", "{{workflow.creationTimestamp.RFC3339}}"]
 
 
-def workflow(graph: Graph, submission: str, target: Target, *, name: str = "", prefix: str = "") -> Dict:
+def workflow(graph: Graph, submission: str, target: Target, *, run: str = "", name: str = "") -> Dict:
     """Return the Workflow of a run.
 
     Args:
         graph: its pods; at least one.
         submission: digest of the `Launch` in the store.
         target: where the pods run.
-        name: the Workflow's name, which is the run's id; "" to have one made from `prefix`.
-        prefix: beginning of the names that Kubernetes makes.
+        run: the run's id; "" if each Workflow made from this is to be a run of its own.
+        name: the Workflow's name, or, without a run, the beginning of the names that Kubernetes makes.
 
     Raises:
         NotebookError: an option of a step cannot be part of a Workflow.
     """
-    shapes = _Shapes(submission, target)
+    common = [*(["--run", run] if run else _OWN_NAME), "--submission", submission]
+    shapes = _Shapes(common, target)
     tasks = _names(graph)
     templates = [_main(graph, tasks, shapes)]
     if not graph.chain:
-        templates += [_ordered(graph, tasks, shapes)]
-        templates += [_settle(submission, target)]
-    templates += [*shapes.templates(), _end(), _report(submission, target)]
-    labels = {"app.kubernetes.io/managed-by": "nbkube", **({RUN_LABEL: name} if name else {})}
-    metadata: Dict = {"labels": labels, **({"name": name} if name else {"generateName": f"{prefix}-"})}
+        templates += [_ordered(graph, tasks, shapes), _settle(common, target)]
+    templates += [*shapes.templates(), _end(), _report(common, target)]
+    labels = {"app.kubernetes.io/managed-by": "nbkube", **({RUN_LABEL: run} if run else {})}
+    metadata: Dict = {"labels": labels, **({"name": name} if run else {"generateName": f"{name}-"})}
     if target.namespace:
         metadata["namespace"] = target.namespace
     return {"apiVersion": API_VERSION, "kind": "Workflow", "metadata": metadata, "spec": _spec(target, templates)}
@@ -78,10 +78,10 @@ def _spec(target: Target, templates: list[Dict]) -> Dict:
 class _Shapes:
     """One template for all steps that ask for the same: large pipelines stay small objects."""
 
-    def __init__(self, submission: str, target: Target) -> None:
+    def __init__(self, common: list[str], target: Target) -> None:
         self._target = target
         self._command = [
-            "unit", *_WORKFLOW, "--submission", submission, "--unit", "{{inputs.parameters.unit}}",
+            "unit", *common, "--unit", "{{inputs.parameters.unit}}",
             "--turn", "{{inputs.parameters.turn}}", "--attempt", "{{retries}}",
         ]  # fmt: skip
         self._known: dict[bytes, Dict] = {}
@@ -155,8 +155,8 @@ def _ordered(graph: Graph, tasks: Mapping[int, str], shapes: _Shapes) -> Dict:
     return {"name": _ORDERED, "inputs": {"parameters": [{"name": "from"}]}, "dag": {"failFast": False, "tasks": found}}
 
 
-def _settle(submission: str, target: Target) -> Dict:
-    template = small_template(_SETTLE, ["settle", *_WORKFLOW, "--submission", submission], target)
+def _settle(common: list[str], target: Target) -> Dict:
+    template = small_template(_SETTLE, ["settle", *common], target)
     output = {"name": "again", "valueFrom": {"path": f"{PLACE}/again", "default": NONE}}
     return {**template, "outputs": {"parameters": [output]}}
 
@@ -173,8 +173,8 @@ def _end() -> Dict:
     return {"name": _END, "steps": [[report]]}
 
 
-def _report(submission: str, target: Target) -> Dict:
-    command = ["report", *_WORKFLOW, "--submission", submission, "--status", "{{inputs.parameters.status}}"]
+def _report(common: list[str], target: Target) -> Dict:
+    command = ["report", *common, "--status", "{{inputs.parameters.status}}"]
     return {**small_template(_REPORT, command, target), "inputs": {"parameters": [{"name": "status"}]}}
 
 

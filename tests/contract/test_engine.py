@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from nbkube.engines.argo.engine import ArgoEngine
+from nbkube.engines.argo.target import Target
 from nbkube.engines.local import LocalEngine
 from nbkube.engines.model import Engine, RunHandle
 from nbkube.notebook import read_notebook
@@ -18,6 +20,7 @@ from nbkube.pipeline import build_pipeline
 from nbkube.plan import Plan
 from nbkube.storage import open_store
 from tests.building import CellText, write_notebook
+from tests.walker import Walker
 
 EngineMaker = Callable[[Path, Plan], Engine]
 
@@ -26,7 +29,14 @@ def local_engine(folder: Path, plan: Plan) -> Engine:
     return LocalEngine(open_store(folder / "store"), folder / "work", plan.files(folder / f"files-{time.time_ns()}"))
 
 
-@pytest.fixture(params=[local_engine], ids=["local"])
+def walked_engine(folder: Path, plan: Plan) -> Engine:
+    """Return the Argo engine with a walker of Workflows in place of a cluster: its pods are processes here."""
+    store = open_store(folder / "store")
+    files = plan.files(folder / f"files-{time.time_ns()}")
+    return ArgoEngine(store, files, Target("image", store.url), Walker())
+
+
+@pytest.fixture(params=[local_engine, walked_engine], ids=["local", "argo-walked"])
 def make_engine(request: pytest.FixtureRequest) -> EngineMaker:
     maker: EngineMaker = request.param
     return maker

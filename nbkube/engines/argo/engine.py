@@ -158,5 +158,5 @@ class ArgoRun:
 
 def told(seen: Seen) -> dict[str, Any]:
     """Return an event as an engine's listener gets it."""
-    found: dict[str, Any] = {**msgspec.to_builtins(seen), "event": seen.event}
+    found: dict[str, Any] = {**msgspec.json.decode(msgspec.json.encode(seen)), "event": seen.event}
     return {**_ENDS, **found} if seen.event in ("step-ended", "run-ended") else found

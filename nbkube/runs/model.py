@@ -78,7 +78,7 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
 class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something that happened, at `time` (seconds since 1970). `event` is one of
 
-    run-started (process), run-paused, run-resumed, run-ended (phase, metrics, reason)
+    run-started (process, or workflow), run-paused, run-resumed, run-ended (phase, metrics, reason)
     started, cell (cell, state, seconds), memory (bytes)              an attempt at a step
     step-ended (phase and all that is known of the result)            the step's result stands, for now
     again (reason), retry (reason)                                    the step goes back to Pending
@@ -111,6 +111,7 @@ class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     metrics: dict[str, Any] = {}
     with_steps: tuple[str, ...] = msgspec.field(default=(), name="with")
     process: Process | None = None
+    workflow: str = ""
 
 
 class Live(msgspec.Struct, frozen=True, omit_defaults=True):

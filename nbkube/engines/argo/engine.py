@@ -12,7 +12,7 @@ from nbkube.engines.argo.news import Workflows
 from nbkube.engines.argo.prepare import plain_run, prepare
 from nbkube.engines.argo.standing import Standing, metrics, view_at
 from nbkube.engines.argo.target import Target
-from nbkube.engines.argo.watch import Watcher
+from nbkube.engines.argo.watch import Watcher, workflow_of
 from nbkube.engines.model import Listener, Submission
 from nbkube.engines.results import Result
 from nbkube.engines.schedule import Schedule
@@ -117,9 +117,9 @@ class ArgoRun:
 
     def cancel(self, reason: str = "", *, now: bool = False) -> None:
         """Ask Argo to end the pods of the run; finished results are kept."""
-        run = self._runs.run(self._submission.run)
-        self._runs.append(run.id, RunEvent("asked", state="stop", reason=reason))
-        self._workflows.stop(run.workflow, now=now)
+        run = self._submission.run
+        self._runs.append(run, RunEvent("asked", state="stop", reason=reason))
+        self._workflows.stop(workflow_of(self._runs, run), now=now)
 
     def bindings(self) -> dict[str, OutputRef]:
         """Return the variables at the notebook's end, as far as the run has come."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from nbkube.engines.argo.standing import Standing, metrics
@@ -10,6 +10,7 @@ from nbkube.engines.argo.unit import outdated
 from nbkube.engines.model import Submission
 from nbkube.engines.results import Result
 from nbkube.engines.schedule import Schedule, State
+from nbkube.runs.model import RunEvent
 from nbkube.runs.store import RunStore
 from nbkube.state.snapshot import FileView
 from nbkube.storage.model import ObjectStore
@@ -52,7 +53,7 @@ def closing(store: ObjectStore, submission: Submission, status: str) -> dict[str
         status: the Workflow's phase in Argo's words.
     """
     plan = Standing(store, submission).load()
-    if any(event.event == "asked" and event.state == "stop" for event in RunStore(store).events(submission.run)):
+    if _stopped(RunStore(store).events(submission.run)):
         return _end(plan, "Cancelled", "")
     first = next((one for one in sorted(plan.groups) if plan.groups[one].state is not State.DONE), None)
     if first is None:
@@ -61,6 +62,14 @@ def closing(store: ObjectStore, submission: Submission, status: str) -> dict[str
         return _end(plan, "Failed", "")
     name = submission.units[first].program.unit
     return _end(plan, "Failed", f"step {name}: {SILENT} (the Workflow is {status})")
+
+
+def _stopped(events: Iterable[RunEvent]) -> bool:
+    """Tell whether somebody has asked the run to end since it was started, or resumed, last."""
+    stopped = False
+    for event in events:
+        stopped = event.event == "asked" and event.state == "stop" or (stopped and event.event != "run-started")
+    return stopped
 
 
 def _end(plan: Schedule[Result], phase: str, reason: str) -> dict[str, Any]:

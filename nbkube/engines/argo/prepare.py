@@ -133,7 +133,7 @@ def _together(results: Results, submission: Submission) -> list[tuple[int, int]]
 def _tell_known(plan: Schedule[Result], known: int, submission: Submission, run: Run, store: ObjectStore) -> None:
     recorder = Recorder(store, run)
     standing = Standing(store, submission)
-    recorder({"event": "run-started"})
+    recorder({"event": "run-started", "workflow": run.workflow})
     for first in sorted(plan.groups):
         group = plan.groups[first]
         if group.state is State.DONE and group.outcome is not None:

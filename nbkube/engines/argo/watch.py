@@ -41,11 +41,9 @@ class Watcher:
 
     def run(self) -> None:
         """Watch until the Workflow has ended, over whatever loss of contact."""
-        workflow = ""
         while not self._closed.is_set():
             try:
-                workflow = workflow or self._runs.run(self._submission.run).workflow
-                if self._watch(workflow):
+                if self._watch(workflow_of(self._runs, self._submission.run)):
                     return
             except NbkubeError as error:
                 self._tell({"event": "contact", "lost": True, "reason": str(error)})
@@ -82,6 +80,12 @@ class Watcher:
         if self._closed.wait(_LAST_WORDS):
             return
         finish(self._store, self._submission, news, self._deaths)
+
+
+def workflow_of(runs: RunStore, run_id: str) -> str:
+    """Return the Workflow that carries a run out now: a run that was resumed has had several."""
+    names = [event.workflow for event in runs.events(run_id) if event.workflow]
+    return names[-1] if names else runs.run(run_id).workflow
 
 
 def finish(store: ObjectStore, submission: Submission, news: WorkflowNews, deaths: dict[str, Death]) -> None:

@@ -125,7 +125,7 @@ class ArgoControl:
         return Launch.load(self._store, run.submission).of_run(run.id, project())
 
     def _go_on(self, state: RunState) -> None:
-        number = 2 + sum(1 for event in self._runs.events(state.id) if event.event == "run-started")
+        number = 1 + sum(1 for event in self._runs.events(state.id) if event.event == "run-started")
         name = f"{state.id}-r{number}"
         for step in state.steps:
             if step.phase is Phase.FAILED:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nbkube.pipeline.model import Pipeline
     from nbkube.report.model import Report
     from nbkube.runs import Live, Phase, RunState, RunStore, RunUnit, Seen, StepRun
+    from nbkube.runs.garbage import Collected
     from nbkube.runtime.program import Failure, StepManifest
     from nbkube.storage.model import ObjectStore
     from nbkube.verify.model import Verification
@@ -242,6 +243,36 @@ class Client:
         """
         return self._control().resume(self._runs().resolve(run_id))
 
+    def remove(self, run_id: str) -> None:
+        """Remove the records of a run that has ended or was interrupted; its results stay in the cache.
+
+        Raises:
+            NotFoundError: there is no such run.
+            RunError: the run is going on.
+        """
+        self._control().remove(self._runs().resolve(run_id))
+
+    def collect(self, *, grace: float = 86400.0, dry_run: bool = False, scrub: bool = False) -> Collected:
+        """Remove results and blobs that no run and no reference leads to and that were not used for `grace` seconds.
+
+        Runs may go on meanwhile. With `dry_run` nothing is removed; with `scrub` every byte of the store is read
+        first, and what is damaged is named in the answer.
+
+        Raises:
+            NbkubeError: the grace period is too short while runs go on, or the store has no garbage collection.
+        """
+        from nbkube.runs import garbage
+        from nbkube.storage import CollectableStore
+
+        store = self._store()
+        if not isinstance(store, CollectableStore):
+            raise NbkubeError(f"{store.url}: garbage collection works on stores in a folder.")
+        going = [one.id for one in self.runs() if not one.phase.ended]
+        if grace < garbage.SHORTEST_GRACE and going:
+            raise NbkubeError(f"runs have not ended ({', '.join(going[:3])}). Fix: a grace period of 2h or more.")
+        damaged = tuple(garbage.scrub(store)) if scrub else ()
+        return msgspec.structs.replace(garbage.collect(store, grace=grace, dry_run=dry_run), damaged=damaged)
+
     # -- looking at runs -------------------------------------------------------------------------------------------
 
     def runs(
@@ -390,16 +421,16 @@ class Client:
 
     def _manifests(self, state: RunState) -> list[StepManifest]:
         """Return the results of a run's steps in notebook order, each once."""
-        from nbkube.runtime.program import StepManifest
+        from nbkube.runtime.cache import read_manifest
 
         store = self._store()
         found: dict[str, StepManifest] = {}
         for step in state.steps:
             if step.manifest and step.manifest not in found:
-                data = store.read(step.manifest)
-                if data is None:
+                manifest = read_manifest(store, step.manifest)
+                if manifest is None:
                     raise NotFoundError(f"the result of step {step.name} is no longer in the store. Run it again.")
-                found[step.manifest] = msgspec.json.decode(data, type=StepManifest)
+                found[step.manifest] = manifest
         return list(found.values())
 
 

@@ -169,6 +169,7 @@ def run(
         int | None,
         typer.Option("--parallel", "-j", min=1, metavar="N", help="Steps that may run at once (default: by CPUs)."),
     ] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the run's id and return at once.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")] = False,
     store: Store = None,
     json: AsJson = False,
@@ -191,6 +192,8 @@ def run(
         use_cache=not no_cache,
         parallel=parallel,
     )
+    if detach:
+        raise typer.Exit(running.submit(client, request, json=json))
     raise typer.Exit(running.run(client, pipeline, request, quiet=quiet, json=json))
 
 
@@ -212,10 +215,17 @@ def runs(
 
 @app.command()
 @guarded
-def status(run: RunName = "last", store: Store = None, json: AsJson = False) -> None:
+def status(
+    run: RunName = "last",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it until the run has ended.")] = False,
+    store: Store = None,
+    json: AsJson = False,
+) -> None:
     """Show where a run stands. If it failed: where and why, and the exit code is 1."""
-    from nbkube.cli import results
+    from nbkube.cli import results, running
 
+    if watch:
+        running.watch(_client(store), run, json=json)
     raise typer.Exit(results.show_status(_client(store), run, json=json))
 
 
@@ -274,3 +284,6 @@ def verify(
 
     client = _client(None, notebook)
     raise typer.Exit(verification.verify(client, notebook, param, params, quiet=quiet, json=json))
+
+
+from nbkube.cli import control as control  # noqa: E402 - adds its commands to the app above

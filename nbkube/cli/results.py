@@ -176,7 +176,8 @@ def tell_outcome(state: RunState, notebook: Path, *, metrics: bool) -> None:
         names = ", ".join(map(one_line, kept[:6])) + (" …" if len(kept) > 6 else "")
         tell(f"Kept: {_steps(len(kept))} ({names}); what is kept is not run again.")
     tell("Next:")
-    commands = {f"nbkube run {one_line(str(notebook))}": "goes on from what is kept"}
+    again = f"resume {state.run.id}" if state.phase is not Phase.FAILED else f"run {one_line(str(notebook))}"
+    commands = {f"nbkube {again}": "goes on from what is kept"}
     for step in _failed(state)[:1]:
         logs = f"nbkube logs {state.run.id} {one_line(step.name)}"
         commands = {logs: "all that the step has printed", **commands}

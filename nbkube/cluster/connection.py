@@ -105,7 +105,7 @@ class Connection:
                 self._renew()
                 response.drain_conn()
                 continue
-            if response.status in _BUSY and _pause(attempt, until, response.headers.get("Retry-After", "")):
+            if _is_busy(response) and _pause(attempt, until, response.headers.get("Retry-After", "")):
                 response.drain_conn()
                 continue
             return self._checked(response, what)
@@ -209,6 +209,12 @@ def _pause(attempt: int, until: float, retry_after: str = "") -> bool:
         return False
     time.sleep(seconds)
     return True
+
+
+def _is_busy(response: BaseHTTPResponse) -> bool:
+    """Tell whether the same request may be answered otherwise a little later."""
+    # Server-side apply reports unknown fields as an internal error.
+    return response.status in _BUSY and not (response.status == 500 and b"field not declared" in response.data)
 
 
 def _pool(settings: Configuration) -> PoolManager:

@@ -15,6 +15,7 @@ _RBAC = re.compile(
     r'(?: in the namespace "(?P<namespace>[^"]+)")?'
 )
 _UNKNOWN = re.compile(r'(?:unknown|duplicate) field "(?P<field>[^"]+)"|(?P<typed>\.[\w.\[\]="-]+): field not declared')
+_EXAMPLES = re.compile(r" \(e\.g\. .*\)$")
 _QUOTA = re.compile(
     r"exceeded quota: (?P<name>[^,]+), requested: (?P<asked>\S+), used: (?P<used>\S+), limited: (?P<hard>\S+)"
 )
@@ -73,7 +74,7 @@ def wrong_fields(answer: dict[str, Any]) -> str:
         fields = list(dict.fromkeys(unknown))
         return f"there {'is no field' if len(fields) == 1 else 'are no fields'} {', '.join(fields)}"
     causes = (answer.get("details") or {}).get("causes") or ()
-    named = [f"{one['field']}: {one.get('message', '')}" for one in causes if one.get("field")]
+    named = [f"{one['field']}: {_EXAMPLES.sub('', one.get('message', ''))}" for one in causes if one.get("field")]
     return "; ".join(dict.fromkeys(named))
 
 

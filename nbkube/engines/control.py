@@ -19,6 +19,7 @@ from nbkube.errors import RunError
 from nbkube.runs import Phase, Run, RunState, RunStore
 from nbkube.runs.process import is_alive
 from nbkube.state.frozen import save_view
+from nbkube.state.recycling import remove_tree
 from nbkube.state.snapshot import FileView
 from nbkube.storage.model import ObjectStore
 
@@ -110,6 +111,16 @@ class RunControl:
             with detached.Supervisor(self._store, self._work, run_id) as supervisor:
                 supervisor.go(resume=True)
         return self._runs.load(run_id)
+
+    def remove(self, run_id: str) -> None:
+        """Remove a run's records and what it has left in the work folder. Raises `RunError` if it is going on."""
+        self._here(run_id)
+        with detached.locked(self._work, run_id) as mine:
+            if not mine:
+                raise RunError(f"run {run_id} is going on. Stop it first: nbkube stop {run_id}")
+            self._runs.remove(run_id)
+            remove_tree(self._work / run_id)
+            detached.log_path(self._work, run_id).unlink(missing_ok=True)
 
     def _here(self, run_id: str) -> RunState:
         """Return a run's state. Raises `RunError` if a process of another machine has it."""

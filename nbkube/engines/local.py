@@ -53,7 +53,7 @@ class LocalRun:
         self._submission = submission
         self._listener = listener
         self._work = work / submission.run
-        self._results = Results(store, submission)
+        self._results = Results(store, submission, self._tell_damage)
         self._schedule: Schedule[Result] = Schedule(submission.units, submission.edges)
         self._changed = threading.Condition()
         self._threads: dict[int, tuple[str, Attempt | None]] = {}
@@ -387,6 +387,9 @@ class LocalRun:
         return view
 
     # -- telling ---------------------------------------------------------------------------------------------------
+
+    def _tell_damage(self, what: str) -> None:
+        self._listener({"event": "warning", "message": f"{what}; what it held is made again"})
 
     def _name(self, unit: int) -> str:
         return self._submission.units[unit].program.unit

@@ -6,9 +6,9 @@ import os
 
 from nbkube.errors import StorageError
 from nbkube.storage.folder import LocalStore
-from nbkube.storage.model import Buffer, ObjectStore
+from nbkube.storage.model import Buffer, CollectableStore, ObjectStore
 
-__all__ = ["Buffer", "LocalStore", "ObjectStore", "open_store"]
+__all__ = ["Buffer", "CollectableStore", "LocalStore", "ObjectStore", "open_store"]
 
 
 def open_store(url_or_path: str | os.PathLike[str]) -> ObjectStore:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from nbkube.errors import StorageError
+from nbkube.errors import LocationError
 from nbkube.storage.folder import LocalStore
 from nbkube.storage.model import Buffer, CollectableStore, ObjectStore
 
@@ -12,7 +12,11 @@ __all__ = ["Buffer", "CollectableStore", "LocalStore", "ObjectStore", "open_stor
 
 
 def open_store(url_or_path: str | os.PathLike[str]) -> ObjectStore:
-    """Return the store at a folder path or `file://` URL; nothing is written until the first `put` or `create`."""
+    """Return the store at a folder path, a `file://` or an `s3://bucket/prefix` URL; nothing is written yet.
+
+    Raises:
+        LocationError: the URL names no store, or the settings lead to none (see `nbkube.storage.s3.access`).
+    """
     text = os.fspath(url_or_path)
     scheme, separator, _ = text.partition("://")
     if not separator:
@@ -21,4 +25,10 @@ def open_store(url_or_path: str | os.PathLike[str]) -> ObjectStore:
         from urllib.parse import unquote, urlsplit
 
         return LocalStore(unquote(urlsplit(text).path))
-    raise StorageError(f"{text}: no store is known for '{scheme}:'. Give a folder, or a URL that starts with file://.")
+    if scheme == "s3":
+        from nbkube.storage.s3.store import S3Store
+
+        return S3Store(text)
+    raise LocationError(
+        f"{text}: no store is known for '{scheme}:'. Give a folder, file:///FOLDER or s3://BUCKET/PREFIX."
+    )

@@ -29,7 +29,7 @@ from nbkube.storage.seal import check_line, seal, unsealed
 _Line = TypeVar("_Line")
 _LETTERS = "0123456789bcdfghjklmnpqrstvwxz"
 _LIVE = frozenset({"log", "output", "update", "clear"})
-_CASUAL = frozenset({"started", "cell", "memory"})
+_CASUAL = frozenset({"started", "cell", "memory", "alive"})
 """Events that need not survive a power cut; all others are synced to the disk."""
 
 _GROWTH = 1.05

@@ -29,7 +29,7 @@ from nbkube.runs.model import Run
 from nbkube.runs.store import RunStore
 from nbkube.storage import ObjectStore, open_store
 
-STORE = "NBKUBE_STORE"
+STORE, STORE_CA = "NBKUBE_STORE", "NBKUBE_STORE_CA"
 OUTPUT = "again"
 
 
@@ -100,6 +100,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
     try:
         place().mkdir(parents=True, exist_ok=True)
+        _take_certificates()
         run = given.run or run_id(given.workflow, given.created)
         pod = Pod(open_store(os.environ[STORE]), given.submission, run, given.workflow)
         if given.what == "unit":
@@ -111,6 +112,15 @@ def main(arguments: Sequence[str]) -> int:
     except NbkubeError as error:
         say(str(error))
         return FAILED
+
+
+def _take_certificates() -> None:
+    """Put the certificates that the store is checked with where S3 clients, those of the cells too, look for them."""
+    text = os.environ.pop(STORE_CA, "")
+    if text:
+        file = place() / "store-ca.crt"
+        file.write_text(text, encoding="ascii")
+        os.environ["AWS_CA_BUNDLE"] = str(file)
 
 
 def _parser() -> argparse.ArgumentParser:

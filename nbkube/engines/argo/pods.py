@@ -10,8 +10,10 @@ from typing import Any
 from nbkube.engines.argo.place import PLACE
 from nbkube.engines.argo.target import Target
 from nbkube.errors import NotebookError
-from nbkube.pipeline.model import Secret, StepOptions, Volume
+from nbkube.pipeline.model import Secret, StepOptions, Toleration, Volume
 
+STORE, STORE_CA = "NBKUBE_STORE", "NBKUBE_STORE_CA"
+KEYS = "/nbkube-store"
 RUN_LABEL = "nbkube.io/run"
 STEP_LABEL = "nbkube.io/step"
 
@@ -60,7 +62,7 @@ def step_template(name: str, options: StepOptions, command: list[str], target: T
         NotebookError: an option holds what Argo would take for a variable of its own.
     """
     refuse_variables(options, place)
-    volumes, mounts = _volumes(options)
+    volumes, mounts = _volumes(options, target)
     template: Dict = {
         "name": name,
         "metadata": {
@@ -74,20 +76,19 @@ def step_template(name: str, options: StepOptions, command: list[str], target: T
     }
     if options.timeout is not None:
         template["activeDeadlineSeconds"] = math.ceil(options.timeout) + _PATIENCE
-    selector = {**target.node_selector, **options.node_selector}
+    selector = dict(options.node_selector)
     if options.gpu_type:
         selector[target.gpu_type_label] = options.gpu_type
     if selector:
         template["nodeSelector"] = selector
-    tolerations = [_toleration(one) for one in (*target.tolerations, *options.toleration)]
-    if tolerations:
-        template["tolerations"] = tolerations
+    if options.toleration:
+        template["tolerations"] = [_toleration(one) for one in options.toleration]
     return template
 
 
 def small_template(name: str, command: list[str], target: Target) -> Dict:
     """Return the template of a pod that runs no cells."""
-    volumes, mounts = _volumes(StepOptions())
+    volumes, mounts = _volumes(StepOptions(), target)
     labels = {RUN_LABEL: "{{workflow.name}}", STEP_LABEL: f"nbkube-{name}"}
     return {
         "name": name,
@@ -95,8 +96,6 @@ def small_template(name: str, command: list[str], target: Target) -> Dict:
         "retryStrategy": retries(0),
         "volumes": volumes,
         "container": container(command, target, StepOptions(), _SMALL, mounts),
-        **({"nodeSelector": dict(target.node_selector)} if target.node_selector else {}),
-        **({"tolerations": [_toleration(one) for one in target.tolerations]} if target.tolerations else {}),
     }
 
 
@@ -120,7 +119,7 @@ def container(
         **({"envFrom": whole} if whole else {}),
         **({"resources": dict(resources)} if resources else {}),
         "securityContext": {**LOCKED, "readOnlyRootFilesystem": True},
-        "volumeMounts": [*mounts, *([_CA_MOUNT] if target.store_ca else [])],
+        "volumeMounts": mounts,
     }
 
 
@@ -147,30 +146,29 @@ def refuse_variables(options: StepOptions, place: str) -> None:
         if "{{" in text or "}}" in text:
             raise NotebookError(f"{place}: {text[:60]!r} holds double braces, which Argo fills in. Write it without.")
     for path in (*(one.path for one in options.volume), *(one.path for one in options.secret)):
-        if f"{path}/".startswith((f"{PLACE}/", "/nbkube-ca/")):
+        if f"{path}/".startswith((f"{PLACE}/", f"{KEYS}/")):
             raise NotebookError(f"{place}: {path} is nbkube's own place in a pod. Mount it elsewhere, e.g. at /data.")
-
-
-_CA_MOUNT = {"name": "store-ca", "mountPath": "/nbkube-ca", "readOnly": True}
 
 
 def _environment(target: Target) -> list[Dict]:
     settings = {
         **target.store_settings,
-        **({"NBKUBE_STORE_CA": "/nbkube-ca/ca.crt"} if target.store_ca else {}),
-        "NBKUBE_STORE": target.store,
+        STORE: target.store,
+        **({STORE_CA: target.store_ca} if target.store_ca else {}),
+        **({"NBKUBE_S3_CREDENTIALS": KEYS} if target.store_secret else {}),
         "HOME": f"{PLACE}/home",
         "XDG_CACHE_HOME": f"{PLACE}/home/.cache",
         "PYTHONUNBUFFERED": "1",
     }
-    secrets = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if target.store_secret else ()
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN") if target.store_secret else ()
     return [
         *({"name": name, "value": value} for name, value in settings.items()),
-        *(
-            {"name": name, "valueFrom": {"secretKeyRef": {"name": target.store_secret, "key": name}}}
-            for name in secrets
-        ),
+        *({"name": name, "valueFrom": {"secretKeyRef": _key(target.store_secret, name)}} for name in keys),
     ]
+
+
+def _key(secret: str, name: str) -> Dict:
+    return {"name": secret, "key": name, **({"optional": True} if name == "AWS_SESSION_TOKEN" else {})}
 
 
 def _resources(options: StepOptions, target: Target) -> Dict:
@@ -184,13 +182,17 @@ def _resources(options: StepOptions, target: Target) -> Dict:
     return {"requests": dict(amounts), "limits": dict(amounts)} if amounts else {}
 
 
-def _volumes(options: StepOptions) -> tuple[list[Dict], list[Dict]]:
+def _volumes(options: StepOptions, target: Target) -> tuple[list[Dict], list[Dict]]:
     wanted: list[Volume | Secret] = [*options.volume, *(one for one in options.secret if one.path)]
     volumes: list[Dict] = [{"name": "nbkube", "emptyDir": {}}]
     mounts: list[Dict] = [{"name": "nbkube", "mountPath": PLACE}]
     if all(one.path != "/tmp" for one in wanted):
         volumes.append({"name": "tmp", "emptyDir": {}})
         mounts.append({"name": "tmp", "mountPath": "/tmp"})
+    if target.store_secret:
+        # The variables are for the cells; a key that is changed while the run goes on is seen in the file alone.
+        volumes.append({"name": "store", "secret": {"secretName": target.store_secret, "defaultMode": 0o440}})
+        mounts.append({"name": "store", "mountPath": KEYS, "readOnly": True})
     for number, one in enumerate(wanted):
         name = f"step-{number}"
         source = _secret_source(one) if isinstance(one, Secret) else _volume_source(one)
@@ -213,7 +215,7 @@ def _volume_source(volume: Volume) -> Dict:
     return {"ephemeral": {"volumeClaimTemplate": {"spec": spec}}}
 
 
-def _toleration(one: Any) -> Dict:
+def _toleration(one: Toleration) -> Dict:
     found: Dict = {"key": one.key, "operator": "Exists" if one.value is None else "Equal"}
     if one.value is not None:
         found["value"] = one.value

@@ -66,12 +66,8 @@ def _spec(target: Target, templates: list[Dict]) -> Dict:
     }
     if target.priority_class:
         spec["podPriorityClassName"] = target.priority_class
-    if target.pull_secrets:
-        spec["imagePullSecrets"] = [{"name": one} for one in target.pull_secrets]
     if target.parallelism:
         spec["parallelism"] = target.parallelism
-    if target.store_ca:
-        spec["volumes"] = [{"name": "store-ca", "configMap": {"name": target.store_ca}}]
     return spec
 
 

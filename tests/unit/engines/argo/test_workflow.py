@@ -106,7 +106,7 @@ def test_volumes_old_and_new() -> None:
 
 def test_a_volume_at_tmp_takes_the_place_of_ours() -> None:
     mounts = pod(StepOptions(volume=(Volume("/tmp", size="1Gi"),)))["container"]["volumeMounts"]
-    assert [one["mountPath"] for one in mounts] == ["/nbkube", "/tmp"]
+    assert [one["mountPath"] for one in mounts] == ["/nbkube", "/nbkube-store", "/tmp"]
 
 
 def test_retries_and_timeout() -> None:
@@ -120,13 +120,12 @@ def test_retries_and_timeout() -> None:
 
 def test_the_profile_decides_what_a_notebook_cannot() -> None:
     target = msgspec.structs.replace(
-        TARGET, priority_class="high", pull_secrets=("pull",), parallelism=3, namespace="team", service_account="runner"
+        TARGET, priority_class="high", parallelism=3, namespace="team", service_account="runner"
     )
     found = manifest(submission(()), target)
     spec = found["spec"]
     assert found["metadata"]["namespace"] == "team"
     assert (spec["podPriorityClassName"], spec["parallelism"], spec["serviceAccountName"]) == ("high", 3, "runner")
-    assert spec["imagePullSecrets"] == [{"name": "pull"}]
     assert pod(StepOptions(image="own/image:1"))["container"]["image"] == "own/image:1"
 
 

@@ -225,7 +225,8 @@ def _phase_of(tasks: list[dict[str, Any]], phases: Mapping[str, str]) -> str:
 
 
 def _sorted(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    left, done, found = list(tasks), set(), []
+    left, found = list(tasks), []
+    done: set[str] = set()
     while left:
         ready = [task for task in left if _depends(task) <= done]
         assert ready, "the graph has a cycle"

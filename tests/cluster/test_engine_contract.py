@@ -37,8 +37,8 @@ class ClusterBench(contract.Bench):
         return any("running" in state for state in states)
 
 
-@pytest.fixture
-def bench(bench: running.Bench, api: Api, namespace: str, tmp_path: Path) -> Iterator[ClusterBench]:  # type: ignore[no-redef]
+@pytest.fixture  # type: ignore[no-redef]  # in place of the contract's own
+def bench(bench: running.Bench, api: Api, namespace: str, tmp_path: Path) -> Iterator[ClusterBench]:
     """Return the contract's bench on the running cluster."""
     with project(tmp_path / "project", bench, api, namespace) as found:
         volume_claim(api, namespace, "shared")

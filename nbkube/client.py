@@ -7,6 +7,7 @@ that may be called from any thread.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,13 +19,19 @@ from nbkube.errors import Diagnostic, NbkubeError, NotebookError, NotFoundError,
 from nbkube.state.model import FileEntry, OutputRef
 
 if TYPE_CHECKING:
+    from nbkube.cluster import Cluster
+    from nbkube.cluster.capacity import Capacity
     from nbkube.engines.argo.control import ArgoControl
     from nbkube.engines.argo.engine import ArgoRun
     from nbkube.engines.control import RunControl
     from nbkube.engines.local import LocalRun
     from nbkube.engines.model import Listener
+    from nbkube.interactive.apply import Changes
+    from nbkube.interactive.model import Opened, Pulled, Restored
     from nbkube.pipeline.model import Pipeline
-    from nbkube.profiles.model import Profile
+    from nbkube.plan import Plan
+    from nbkube.preflight.doctor import Check
+    from nbkube.profiles import Profile, Profiles
     from nbkube.remote import Remote
     from nbkube.report.model import Report
     from nbkube.runs import Live, Phase, RunState, RunStore, RunUnit, Seen, StepRun
@@ -58,25 +65,41 @@ class Client:
     Args:
         project: a folder of the project, by default the working directory. A notebook given to a method decides for
             itself: its project is found from its own place.
-        store: folder or `s3://BUCKET/PREFIX` that holds results; by default the profile's, else `.nbkube` in the
-            project's root.
-        profile: of nbkube.toml; by default that of NBKUBE_PROFILE, or the files' default.
+        store: folder or bucket that holds results; by default the profile's, else `.nbkube` in the project's root.
+        profile: name of the profile; "" takes $NBKUBE_PROFILE, else the default of nbkube.toml, else `local`.
     """
 
     def __init__(self, project: Path | None = None, *, store: str | None = None, profile: str = "") -> None:
         self._project = project
         self._store_url = store
         self._profile_name = profile
-        self._profiles: dict[Path, Profile] = {}
 
     # -- reading notebooks -----------------------------------------------------------------------------------------
 
     def show(self, path: Path, parameters: Mapping[str, Any] | None = None, options: Options | None = None) -> Pipeline:
         """Return the pipeline a notebook means, faults included as diagnostics; runs and writes nothing.
 
+        Where an earlier run has seen steps with the same code, their edges are those it saw.
+
         Raises:
             NotebookError: the file cannot be read as a notebook.
         """
+        from nbkube.observed import records_of, with_record
+        from nbkube.plan import place_of
+        from nbkube.steps import build_programs
+
+        pipeline = self._pipeline(path, parameters, options)
+        root, notebook = place_of(path)
+        store = self._store(root)
+        if next(iter(store.folders("runs/")), None) is None:
+            return pipeline
+        programs = build_programs(pipeline, pipeline.values, cwd=notebook.parent.as_posix())
+        return with_record(pipeline, records_of(store, notebook.as_posix(), programs))
+
+    def _pipeline(
+        self, path: Path, parameters: Mapping[str, Any] | None = None, options: Options | None = None
+    ) -> Pipeline:
+        """Return the pipeline as analysis alone sees it: what is run does not depend on what has run."""
         from nbkube.notebook import read_notebook
         from nbkube.pipeline import build_pipeline
 
@@ -165,8 +188,45 @@ class Client:
         """Start a run and return its id; the run goes on whatever becomes of this process. Raises what `run` does."""
         from nbkube.plan import Plan
 
-        plan = Plan.of(self.show(path, parameters, options), path)
-        profile = self._profile(plan.root)
+        plan = Plan.of(self._pipeline(path, parameters, options), path)
+        return self._start(plan, experiment, use_cache, parallel, engine, on_event)
+
+    def run_from(
+        self,
+        path: Path,
+        step: str,
+        shell: Any,
+        *,
+        options: Options | None = None,
+        experiment: str = "",
+        parallel: int | None = None,
+        on_event: Listener = _silent,
+    ) -> RunState:
+        """Run a notebook's steps from `step` on with what a live kernel has; no other run finds the results.
+
+        Where the kernel is not what the notebook says, the listener gets a `difference` with a message. What else
+        `run` says holds here, too.
+
+        Raises:
+            NotFoundError: there is no such step.
+            NotebookError: these steps have a fault, or need something that the kernel does not have.
+        """
+        from nbkube.interactive.capture import capture
+        from nbkube.plan import Plan, place_of
+
+        pipeline = self._pipeline(path, options=options)
+        root, notebook = place_of(path)
+        live = capture(pipeline, step, shell, self._store(root), root=root, cwd=notebook.parent.as_posix())
+        for one in live.differences:
+            on_event({"event": "difference", "message": one})
+        run_id = self._start(Plan.from_kernel(pipeline, path, live), experiment, False, parallel, "local", on_event)
+        on_event({"event": "run-created", "run": run_id})
+        return self._control(root).follow(run_id, on_event)
+
+    def _start(
+        self, plan: Plan, experiment: str, use_cache: bool, parallel: int | None, engine: str, on_event: Listener
+    ) -> str:
+        profile = self.profile(plan.root)
         engine = engine or profile.engine
         if engine not in ("local", "argo"):
             raise NbkubeError(f"there is no engine {engine!r}. Fix: use local or argo.")
@@ -175,7 +235,7 @@ class Client:
         if engine == "argo":
             self._remote(plan.root).start(plan, run, submission, on_event)
         else:
-            self._control(plan.root).start(run, submission, plan.files)
+            self._control(plan.root).start(run, submission, plan.files, plan.check_requests())
         return run.id
 
     def export(
@@ -193,7 +253,7 @@ class Client:
         from nbkube.plan import Plan
 
         plan = Plan.of(self.show(path, parameters, options), path)
-        run = plan.run("", use_cache=use_cache, engine="argo", profile=self._profile(plan.root).name)
+        run = plan.run("", use_cache=use_cache, engine="argo", profile=self.profile(plan.root).name)
         return self._remote(plan.root).export(plan, run, plan.submission("", use_cache=use_cache), on_event)
 
     def verify(
@@ -216,14 +276,14 @@ class Client:
         from nbkube.storage import open_store
         from nbkube.verify import PipelineResult, folder_outside, verify_notebook
 
-        plan = Plan.of(self.show(path, parameters), path)
+        plan = Plan.of(self._pipeline(path, parameters), path)
         with folder_outside(plan.root) as place:
             files = plan.files(place / "project")
 
             def run_pipeline(adversarial: bool) -> PipelineResult:
                 run: LocalRun | ArgoRun
                 started = time.monotonic()
-                if (engine or self._profile(plan.root).engine) == "argo":
+                if (engine or self.profile(plan.root).engine) == "argo":
                     run, url = self._remote(plan.root).verifying(plan, files, adversarial=adversarial)
                 else:
                     # A store of its own: what one run has made must not be found by the next.
@@ -341,8 +401,8 @@ class Client:
     def logs(self, run_id: str, step: str | None = None, *, follow: bool = False) -> Iterator[tuple[str, Live]]:
         """Yield what the steps of a run have shown, in notebook order, with the step's name.
 
-        With `follow` it goes on until the run has ended. A step whose result came from the cache shows what it
-        showed when it was made.
+        With `follow` it comes in the order in which it is shown, until the run (or the one step) has ended. A step
+        whose result came from the cache shows what it showed when it was made.
 
         Raises:
             NotFoundError: there is no such run or step.
@@ -352,19 +412,33 @@ class Client:
         names = [unit.name for unit in state.steps]
         if step is not None and step not in names:
             raise NotFoundError(f"run {state.id} has no step {step!r}. Its steps: {', '.join(names)}.")
+        if follow:
+            yield from self._followed(runs, state.id, step)
+            return
         for unit in state.steps:
             if step in (None, unit.name):
-                yield from ((unit.name, piece) for piece in self._shown(runs, state.id, unit, follow))
+                shown = [self._log(unit.log)] if unit.cached and unit.log else runs.live(state.id, unit.name)
+                yield from ((unit.name, piece) for piece in shown)
 
-    def _shown(self, runs: RunStore, run_id: str, unit: StepRun, follow: bool) -> Iterator[Live]:
+    def _followed(self, runs: RunStore, run_id: str, step: str | None) -> Iterator[tuple[str, Live]]:
         from nbkube.runs import Live
 
-        if unit.cached and unit.log:
-            yield Live(text=self._store().get(unit.log).decode("utf-8", "replace"), stream="stdout")
-        elif follow:
-            yield from runs.follow(run_id, unit.name)
-        else:
-            yield from runs.live(run_id, unit.name)
+        for seen in runs.watch(run_id):
+            if step not in (None, seen.step):
+                continue
+            if isinstance(seen, Live):
+                yield seen.step, seen
+            elif seen.event == "step-ended":
+                if seen.cached and seen.log:
+                    yield seen.step, self._log(seen.log)
+                found = runs.load(run_id).step(seen.step)
+                if step is not None and found is not None and found.phase.ended:
+                    return
+
+    def _log(self, digest: str) -> Live:
+        from nbkube.runs import Live
+
+        return Live(text=self._store().get(digest).decode("utf-8", "replace"), stream="stdout")
 
     def artifacts(self, run_id: str) -> Artifacts:
         """Return what a run has left."""
@@ -408,6 +482,70 @@ class Client:
             bound.update(manifest.outputs)
         return {name: ref for name, ref in bound.items() if ref.kind != "deleted"}
 
+    # -- state both ways -------------------------------------------------------------------------------------------
+
+    def open_step(self, run_id: str, step: str, output: Path | None = None) -> Opened:
+        """Write a notebook whose first cell brings a kernel to where a step began, or to the cell where it failed.
+
+        Raises:
+            NotFoundError: there is no such run or step, or the step has not begun.
+            NbkubeError: the file exists.
+        """
+        from nbkube.interactive.opening import open_step
+
+        state = self.status(run_id)
+        default = self._store_url is None
+        return open_step(self._store(), state, step, output, project=self._root(), default_store=default)
+
+    def restore_step(self, run_id: str, step: str, shell: Any) -> Restored:
+        """Bring an IPython shell to where a step began, or to the cell where it failed.
+
+        Raises:
+            NotFoundError: there is no such run or step, or the step has not begun.
+            RunError: a cell that ran well in the run fails here.
+            StateError: a value cannot be loaded.
+        """
+        from nbkube.interactive.opening import restore_step
+
+        store, state = self._store(), self.status(run_id)
+        return restore_step(store, state, step, shell, project=self._root(), work=f"{STORE_FOLDER}/opened")
+
+    def pull(
+        self, run_id: str, step: str, names: Sequence[str], live: dict[str, Any], *, overwrite: bool = False
+    ) -> Pulled:
+        """Bind results of a step in a namespace; functions and classes that it has in another version stay.
+
+        Raises:
+            NotFoundError: there is no such run, step or name.
+            NbkubeError: a name is bound already; nothing is bound then.
+        """
+        from nbkube.interactive.inputs import outputs_of
+        from nbkube.interactive.pull import pull
+
+        store, state = self._store(), self.status(run_id)
+        bindings, made = outputs_of(store, state, step)
+        return pull(bindings, made, names, live, store, root=str(self._root()), overwrite=overwrite)
+
+    def changes_of(self, opened: Path, notebook: Path | None = None) -> Changes:
+        """Return what an opened step changes in the notebook it came from; nothing is written.
+
+        Raises:
+            NotebookError: a cell has changed in the notebook since the run.
+        """
+        from nbkube.interactive.apply import changes_of
+
+        return changes_of(opened, notebook)
+
+    def apply(self, changes: Changes) -> None:
+        """Write the changes to the notebook, and nothing else.
+
+        Raises:
+            NotebookError: the file has changed since it was read, or cannot be written.
+        """
+        from nbkube.interactive.apply import apply
+
+        apply(changes)
+
     def report(self, run_id: str) -> Report:
         """Return a run as plain data for `nbkube.report`: steps with their executed cells, edges, metrics."""
         from nbkube.report.model import Report, ReportEdge, ReportStep
@@ -444,6 +582,81 @@ class Client:
             notebook=state.run.notebook,
         )
 
+    # -- profiles and clusters -------------------------------------------------------------------------------------
+
+    def profiles(self) -> Profiles:
+        """Return all profiles that the project's and the user's nbkube.toml hold.
+
+        Raises:
+            ProfileError: a file is wrong.
+        """
+        from nbkube.profiles import load_profiles
+
+        return load_profiles(self._root())
+
+    def profile(self, root: Path | None = None) -> Profile:
+        """Return the profile in force (of the project at `root`, by default this one's).
+
+        Raises:
+            ProfileError: there is no such profile, or a file is wrong.
+        """
+        from nbkube.profiles import load_profile
+
+        return load_profile(self._profile_name, root or self._root())
+
+    def add_profile(self, name: str, settings: Mapping[str, str], *, for_user: bool = False) -> Path:
+        """Add a profile to the project's nbkube.toml, or the user's own, and return the file's path.
+
+        Raises:
+            ProfileError: there is one of this name in the file, or a setting is wrong; nothing is written.
+        """
+        from nbkube.profiles import user_file
+        from nbkube.profiles.write import FILE, add_profile
+
+        return add_profile(user_file() if for_user else self._root() / FILE, name, settings)
+
+    def manifests(
+        self, namespace: str = "", *, users: Sequence[str] = (), groups: Sequence[str] = (), capacity: bool = False
+    ) -> str:
+        """Return as YAML what an admin applies so that the profile's namespace can run notebooks.
+
+        Raises:
+            ProfileError: no namespace is named.
+        """
+        from nbkube.profiles.manifests import as_yaml, manifests
+
+        profile = self.profile()
+        found = manifests(profile, namespace, users=users, groups=groups, capacity=capacity)
+        return as_yaml(profile, found)
+
+    def cluster(self) -> Cluster:
+        """Return the profile's cluster; nothing is sent yet.
+
+        Raises:
+            ClusterError: no cluster is known here.
+        """
+        from nbkube.cluster import connect
+
+        profile = self.profile()
+        return connect(profile.context, profile.namespace)
+
+    def doctor(self) -> Iterator[Check]:
+        """Look at everything a run with the profile needs, and yield what was found of each part."""
+        from nbkube.preflight.doctor import examine
+
+        yield from examine(self.profile(), self.cluster, self._store)
+
+    def resources(self) -> Capacity:
+        """Return what there is and what is free: on the profile's cluster, or on this machine.
+
+        Raises:
+            ClusterError: the cluster cannot be reached.
+        """
+        from nbkube.cluster.capacity import survey
+        from nbkube.preflight.machine import this_machine
+
+        return survey(self.cluster()) if self.profile().engine == "argo" else this_machine()
+
     # -- places ----------------------------------------------------------------------------------------------------
 
     def _root(self, notebook: Path | None = None) -> Path:
@@ -451,21 +664,23 @@ class Client:
 
         return find_root(notebook or (self._project or Path.cwd()) / "notebook")
 
+    @property
+    def store_url(self) -> str:
+        """The address of the store of this client's project."""
+        return self._store().url
+
     def _store(self, root: Path | None = None) -> ObjectStore:
         from nbkube.storage import open_store
 
-        root = root or self._root()
-        profile = self._profile(root)
-        return open_store(self._store_url or profile.store.url or root / STORE_FOLDER)
-
-    def _profile(self, root: Path) -> Profile:
-        from nbkube.profiles import load_profile
-        from nbkube.profiles.environment import adopt
-
-        if root not in self._profiles:
-            self._profiles[root] = load_profile(self._profile_name, root)
-            adopt(self._profiles[root])
-        return self._profiles[root]
+        place = root or self._root()
+        if self._store_url:
+            return open_store(self._store_url)
+        chosen = self.profile(place).store
+        if "://" not in chosen.url:
+            return open_store(place / (chosen.url or STORE_FOLDER))
+        # The steps see the same variables, so that their cells read the same bucket.
+        os.environ.update(chosen.variables())
+        return open_store(chosen.url)
 
     def _control(self, root: Path | None = None) -> RunControl:
         from nbkube.engines.control import RunControl
@@ -477,7 +692,7 @@ class Client:
         from nbkube.remote import Remote
 
         root = root or self._root()
-        return Remote(self._profile(root), self._store(root), root / STORE_FOLDER / "work")
+        return Remote(self.profile(root), self._store(root), root / STORE_FOLDER / "work")
 
     def _control_of(self, run_id: str, root: Path | None = None) -> RunControl | ArgoControl:
         on_cluster = self._runs(root).run(run_id).engine == "argo"

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from nbkube.cluster import access as finding
-from nbkube.cluster.connection import JSON, Connection, LostReplyError
-from nbkube.cluster.failures import ExpiredError, unreachable
+from nbkube.cluster.connection import Connection, DoneBeforeError
+from nbkube.cluster.failures import ExpiredError
 from nbkube.cluster.logs import Logs
 from nbkube.cluster.model import Access, Identity, Kind, LogLine, Manifest, Question, Resource
 from nbkube.cluster.watch import Listing, Watch
-from nbkube.errors import ConflictError, NotFoundError
+from nbkube.errors import NotFoundError
 
 FIELD_MANAGER = "nbkube"
 PAGE = 500
@@ -86,20 +86,12 @@ class Cluster:
         what = f"create {kind.kind} {named or manifest['metadata'].get('generateName', '')}"
         query = _STRICT | ({"dryRun": "All"} if dry_run else {})
         path = self._path(kind, namespace)
-        lost = False
-        for _ in range(3):
-            try:
-                return self._connection.call("POST", path, what, query=query, body=manifest)
-            except LostReplyError as error:
-                lost = True
-                why = str(error)
-                if not named:
-                    break
-            except ConflictError:
-                if not lost or dry_run:
-                    raise
-                return self.get(kind, named, namespace=namespace)
-        raise unreachable(self.access, why)
+        try:
+            return self._connection.call("POST", path, what, query=query, body=manifest, repeat=bool(named))
+        except DoneBeforeError:
+            if dry_run:
+                raise
+            return self.get(kind, named, namespace=namespace)
 
     def apply(self, manifest: Manifest, *, force: bool = False, dry_run: bool = False) -> Manifest:
         """Create or update an object by server-side apply (field manager `nbkube`) and return it as stored.
@@ -278,7 +270,7 @@ class Cluster:
             "spec": {"resourceAttributes": {name: value for name, value in attributes.items() if value}},
         }
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-        answer = self._read_by_post(path, f"ask whether we may {question}", review)
+        answer = self._connection.call("POST", path, f"ask whether we may {question}", body=review)
         return bool(answer["status"].get("allowed"))
 
     def missing(self, questions: Sequence[Question]) -> tuple[Question, ...]:
@@ -297,7 +289,7 @@ class Cluster:
             "spec": {"namespace": namespace or self.namespace},
         }
         path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
-        answer = self._read_by_post(path, "ask for our rights", review)
+        answer = self._connection.call("POST", path, "ask for our rights", body=review)
         return tuple(answer["status"].get("resourceRules") or ())
 
     def identity(self) -> Identity:
@@ -307,7 +299,8 @@ class Cluster:
             NotFoundError: the cluster cannot say (before Kubernetes 1.28).
         """
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-        answer = self._read_by_post("/apis/authentication.k8s.io/v1/selfsubjectreviews", "ask who we are", review)
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        answer = self._connection.call("POST", path, "ask who we are", body=review)
         user = answer["status"]["userInfo"]
         return Identity(user.get("username", ""), tuple(user.get("groups") or ()))
 
@@ -324,14 +317,6 @@ class Cluster:
         return True
 
     # -- addresses -------------------------------------------------------------------------------------------------
-
-    def _read_by_post(self, path: str, what: str, review: Manifest) -> Manifest:
-        for _ in range(3):
-            try:
-                return self._connection.call("POST", path, what, body=review, content=JSON)
-            except LostReplyError as error:
-                why = str(error)
-        raise unreachable(self.access, why)
 
     def _listed(self, kind: Kind, path: str, query: Mapping[str, str]) -> Listing:
         """Return all objects and the version of the list."""

@@ -12,6 +12,7 @@ import msgspec
 
 from nbkube.cluster import failures
 from nbkube.cluster.model import Access, Manifest
+from nbkube.errors import ConflictError
 
 if TYPE_CHECKING:
     from kubernetes.client import Configuration
@@ -27,8 +28,8 @@ _NOTHING: Query = {}
 _BUSY = (408, 429, 500, 502, 503, 504)
 
 
-class LostReplyError(Exception):
-    """A request may or may not have been carried out: its answer never came."""
+class DoneBeforeError(ConflictError):
+    """An object is there already, after a request to make it whose answer was lost: it is most likely ours."""
 
 
 class Connection:
@@ -58,15 +59,24 @@ class Connection:
         query: Query = _NOTHING,
         body: Any = None,
         content: str = JSON,
-        deadline: float = DEADLINE,
+        repeat: bool = True,
     ) -> Manifest:
         """Send a request and return the JSON answered. Tries again while the server is away or busy.
 
+        Args:
+            method: HTTP's.
+            path: where.
+            what: what is done, for messages.
+            query: parameters.
+            body: what to send as JSON.
+            content: its type.
+            repeat: send it again when the answer was lost, though it may have been carried out.
+
         Raises:
-            LostReplyError: the answer to a POST was lost.
+            DoneBeforeError: the answer was lost, and the repeated request finds the object made.
             NbkubeError: see `failures.translate`.
         """  # fmt: skip
-        response = self._persist(method, path, what, query, body, content, deadline)
+        response = self._persist(method, path, what, query, body, content, repeat)
         with response:
             answer: Manifest = msgspec.json.decode(response.data)
         return answer
@@ -85,19 +95,18 @@ class Connection:
         return self._checked(response, what)
 
     def _persist(
-        self, method: str, path: str, what: str, query: Query, body: Any, content: str, deadline: float
+        self, method: str, path: str, what: str, query: Query, body: Any, content: str, repeat: bool
     ) -> BaseHTTPResponse:
         from urllib3.exceptions import HTTPError
 
-        until = time.monotonic() + deadline
-        renewed = False
+        until = time.monotonic() + DEADLINE
+        renewed = lost = False
         for attempt in itertools.count():
             try:
                 response = self._send(method, path, query, body, content, READ_SECONDS)
             except HTTPError as error:
-                if method == "POST" and not _never_sent(error):
-                    raise LostReplyError(reason(error)) from None
-                if hopeless(error) or not _pause(attempt, until):
+                lost = lost or not _never_sent(error)
+                if hopeless(error) or (lost and not repeat) or not _pause(attempt, until):
                     raise failures.unreachable(self.access, reason(error)) from None
                 continue
             if response.status == 401 and not renewed:
@@ -108,7 +117,10 @@ class Connection:
             if _is_busy(response) and _pause(attempt, until, response.headers.get("Retry-After", "")):
                 response.drain_conn()
                 continue
-            return self._checked(response, what)
+            try:
+                return self._checked(response, what)
+            except ConflictError as error:
+                raise (DoneBeforeError(str(error)) if lost else error) from None
         raise AssertionError("unreachable")
 
     def _send(

@@ -12,6 +12,7 @@ from nbkube.pipeline.model import Pipeline, Step, StepOptions, Toleration
 from nbkube.pipeline.quantities import quantity
 from nbkube.preflight.amounts import option_of, shown
 from nbkube.preflight.surroundings import Surroundings
+from nbkube.profiles.manifests import secret_command
 from nbkube.profiles.model import Allowed, Profile
 
 
@@ -142,14 +143,6 @@ def _base(profile: Profile, around: Surroundings) -> Iterator[tuple[str, str]]:
             f"there is no secret {profile.store.secret} in {around.namespace}, which gives pods the store's keys",
             make,
         )
-
-
-def secret_command(name: str, namespace: str) -> str:
-    """Return the command that makes the Secret with the store's keys from the variables of the current shell."""
-    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    values = " ".join(f'--from-literal={key}="${key}"' for key in keys)
-    where = f" --namespace {namespace}" if namespace else ""
-    return f"kubectl create secret generic {name}{where} {values}"
 
 
 # -- what can never be scheduled ---------------------------------------------------------------------------------------

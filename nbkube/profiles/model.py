@@ -17,8 +17,8 @@ class StoreAccess(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab
     """The store, as this machine and as pods see it.
 
     `url` is a folder or `s3://BUCKET/PREFIX`; `endpoint` the S3 server's URL for this machine, `pod_endpoint` for pods
-    ("" = the same); `secret` the name of the Kubernetes Secret whose keys become the AWS variables of pods;
-    `ca` a file with the certificate authority of the endpoint, on this machine.
+    ("" = the same); `secret` the name of the Kubernetes Secret whose keys become the AWS variables of pods; `ca` a file
+    with the certificate authority of the endpoint, on this machine, `pod_ca` a ConfigMap whose key `ca.crt` holds it.
     """
 
     url: str = ""
@@ -27,6 +27,14 @@ class StoreAccess(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab
     region: str = ""
     secret: str = ""
     ca: str = ""
+    pod_ca: str = ""
+
+    def variables(self, *, pods: bool = False) -> dict[str, str]:
+        """Return the AWS variables that lead to the S3 server and are no secrets: endpoint and region, here also the
+        certificate authority."""
+        endpoint = (self.pod_endpoint or self.endpoint) if pods else self.endpoint
+        found = {"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": self.region, "AWS_CA_BUNDLE": "" if pods else self.ca}
+        return {name: value for name, value in found.items() if value}
 
 
 class DefaultResources(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
@@ -54,6 +62,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
 
     `context` is a kubeconfig context ("" = the current one, or the pod's service account); `namespace` "" = the
     context's; `registry` HOST[:PORT][/PATH] for images that nbkube builds; `image` what steps run in that name none;
+    `pull_secrets` the Secrets by which nodes pull images;
     `trust` whether results that others wrote into the store are used; `parallelism` how many steps of a run may run at
     once (0 = no limit); `exposure` how endpoints are reached.
     """
@@ -68,6 +77,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
     resources: DefaultResources = DefaultResources()
     service_account: str = RUNNER_ACCOUNT
     priority_class: str = ""
+    pull_secrets: tuple[str, ...] = ()
     allow: Allowed = Allowed()
     trust: bool = False
     parallelism: int = 0

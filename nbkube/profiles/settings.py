@@ -16,7 +16,7 @@ from nbkube.pipeline import quantities
 from nbkube.pipeline.option_values import image as image_reference
 from nbkube.pipeline.option_values import shown
 from nbkube.pipeline.quantities import AmountError
-from nbkube.profiles.model import Engine, Exposure
+from nbkube.profiles.model import Engine, Exposure, Profile
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
@@ -126,6 +126,12 @@ _TABLE = (
     Setting("store.secret", '"NAME"', "Kubernetes Secret that gives pods their AWS variables",
             functools.partial(_subdomain, "secret", "nbkube-store", 253)),
     Setting("store.ca", '"FILE"', "certificate authority of the endpoint, where it is an own one", _text),
+    Setting(
+        "store.pod-ca",
+        '"NAME"',
+        "ConfigMap whose key ca.crt holds that authority for pods",
+        functools.partial(_subdomain, "config map", "store-ca", 253),
+    ),
     Setting("registry", '"HOST[:PORT][/PATH]"', "where images are pushed; steps may use all images below it",
             functools.partial(_matching, _REGISTRY, "registry", "registry.example:5000/team-a", 253)),
     Setting("image", '"REFERENCE"', "image of steps that name none", _image),
@@ -137,6 +143,7 @@ _TABLE = (
             functools.partial(_subdomain, "service account", "nbkube-runner", 253)),
     Setting("priority-class", '"NAME"', "priority class of the pods",
             functools.partial(_subdomain, "priority class", "batch-low", 253)),
+    Setting("pull-secrets", '["NAME", …]', "Secrets by which nodes pull the images", _texts),
     Setting("allow.images", "[PATTERN, …]", "images that notebooks may name, beside the profile's and its registry's",
             _texts),
     Setting("allow.secrets", "[PATTERN, …]", "secrets that notebooks may name (default: none)", _texts),
@@ -150,3 +157,14 @@ _TABLE = (
 
 SETTINGS: dict[str, Setting] = {one.name: one for one in _TABLE}
 TABLES = ("store", "resources", "allow")
+
+
+def in_force(profile: Profile) -> dict[str, Any]:
+    """Return each setting's value in a profile, defaults included."""
+    found: dict[str, Any] = {}
+    for name, setting in SETTINGS.items():
+        value: Any = profile
+        for part in setting.path:
+            value = getattr(value, part.replace("-", "_"))
+        found[name] = value
+    return found

@@ -124,21 +124,6 @@ class RunStore:
             names = [name for name in names if name == live_name(run_id, step, attempt)]
         return _lines(self._store.read(names[-1]), Live) if names else []
 
-    def follow(self, run_id: str, step: str, *, pause: float = 0.2) -> Iterator[Live]:
-        """Yield what a step shows, now and as it comes, until step or run has ended."""
-        done: dict[str, int] = {}
-        while True:
-            state = self.load(run_id)
-            found = state.step(step)
-            ended = state.phase.ended or state.phase is Phase.UNKNOWN or found is None or found.phase.ended
-            for name in list(self._store.list(live_folder(run_id, step))):
-                pieces, size = whole_lines(self._store.read(name, done.get(name, 0)) or b"", Live)
-                done[name] = done.get(name, 0) + size
-                yield from pieces
-            if ended:
-                return
-            time.sleep(pause)
-
     def watch(self, run_id: str, *, live: bool = True, pause: float | None = None) -> Iterator[Seen]:
         """Yield a run's events and what its steps show (`Live`), from its beginning until it has ended or is lost.
 

@@ -1,12 +1,21 @@
-"""The object store: content-addressed blobs and small named records, in a folder or a bucket."""
+"""The object store: content-addressed blobs and small named records, in a folder or a bucket.
+
+In a cell, `nbkube.storage()` gives a person's own files in buckets and folders, see `files.Storage`.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from nbkube.errors import LocationError
 from nbkube.storage.folder import LocalStore
 from nbkube.storage.model import Buffer, CollectableStore, ObjectStore
+
+if TYPE_CHECKING:
+    from nbkube.storage.files import Storage
 
 __all__ = ["Buffer", "CollectableStore", "LocalStore", "ObjectStore", "open_store"]
 
@@ -32,3 +41,16 @@ def open_store(url_or_path: str | os.PathLike[str]) -> ObjectStore:
     raise LocationError(
         f"{text}: no store is known for '{scheme}:'. Give a folder, file:///FOLDER or s3://BUCKET/PREFIX."
     )
+
+
+class _CallableModule(ModuleType):
+    """Lets a cell write `nbkube.storage()`."""
+
+    def __call__(self, base: str | None = None) -> Storage:
+        """Return files in buckets and folders; names are below `base`, by default `NBKUBE_STORAGE`."""
+        from nbkube.storage.files import Storage
+
+        return Storage(base)
+
+
+sys.modules[__name__].__class__ = _CallableModule

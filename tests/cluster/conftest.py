@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from nbkube.cluster import Cluster, connect
 from tests.cluster import bench as running
 from tests.cluster import layout, lifecycle, preflight
 from tests.cluster.api import Api
@@ -60,3 +61,10 @@ def namespace(bench: Bench, api: Api) -> Iterator[str]:
     make_namespace(api, name, bench)
     yield name
     remove_namespace(api, name)
+
+
+@pytest.fixture
+def cluster(bench: Bench, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """The bench through nbkube's own client, with an administrator's rights, in the test's namespace."""
+    monkeypatch.setenv("KUBECONFIG", bench.kubeconfig)
+    return connect(namespace=namespace)

@@ -190,7 +190,7 @@ class Connection:
                     raise self._refusal("LIST", "", answer) from error
                 attempt(lost)
             except (urllib3.exceptions.HTTPError, OSError) as error:
-                attempt(_LostError(_reason(error)))
+                attempt(self._lost(error))
             except (MinioException, ElementTree.ParseError, ValueError) as error:
                 raise StorageError(f"{self.server.endpoint} does not answer as an S3 server does: {error}.") from error
             else:
@@ -256,7 +256,7 @@ class Connection:
                 method, url.geturl(), body=body.open() if body else None, headers=signed, redirect=False
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _LostError(_reason(error)) from error
+            raise self._lost(error) from error
         self._reached = True
         return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, response.data)
 
@@ -305,6 +305,18 @@ class Connection:
         while True:
             yield failed
             number += 1
+
+    def _lost(self, error: BaseException) -> _LostError:
+        """Return the try as one to repeat; where repeating is no use, raise at once."""
+        import ssl
+
+        inner = _innermost(error)
+        if isinstance(inner, ssl.SSLCertVerificationError):
+            raise StorageError(
+                f"{self.server.endpoint} shows a certificate that this machine does not trust: {inner.verify_message}. "
+                "Set AWS_CA_BUNDLE to the file with the certificates of its authority."
+            ) from error
+        return _LostError(_reason(inner))
 
     def _worth_repeating(self, answer: Answer) -> _LostError | None:
         code = answer.code
@@ -399,19 +411,27 @@ class NoBucketError(NotFoundError, StorageError):
 
 def _seconds(text: str) -> float:
     try:
-        return max(0.0, float(text))
+        return max(0.0, float(text or 0))
     except ValueError:
         raise LocationError(f"NBKUBE_S3_PATIENCE={text[:40]!r} is no number of seconds.") from None
 
 
+def _innermost(error: BaseException) -> BaseException:
+    import ssl
+
+    while not isinstance(error, ssl.SSLCertVerificationError):
+        cause = getattr(error, "reason", None)
+        if not isinstance(cause, BaseException):
+            cause = error.__cause__ or error.__context__
+        if cause is None:
+            break
+        error = cause
+    return error
+
+
 def _reason(error: BaseException) -> str:
-    """Return the innermost reason of a failed request in few words."""
-    inner: BaseException = error
-    while (cause := getattr(inner, "reason", None) or inner.__cause__ or inner.__context__) and isinstance(
-        cause, BaseException
-    ):
-        inner = cause
-    text = str(inner) or type(inner).__name__
+    """Return why a request failed in few words."""
+    text = str(error) or type(error).__name__
     return text.split("object at 0x")[0][:200] if "object at 0x" in text else text[:200]
 
 
@@ -420,11 +440,12 @@ def _make_pool(server: Server) -> urllib3.PoolManager:
 
     import urllib3
 
+    wait = _seconds(os.environ.get("NBKUBE_S3_PATIENCE", "")) or _READ_SECONDS
     settings: dict[str, Any] = {
         "num_pools": 4,
         "maxsize": 4 * PARALLEL,
         "retries": False,
-        "timeout": urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
+        "timeout": urllib3.Timeout(connect=min(_CONNECT_SECONDS, wait), read=min(_READ_SECONDS, wait)),
         "blocksize": 1 << 18,
     }
     if server.secure:

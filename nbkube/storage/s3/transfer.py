@@ -258,7 +258,7 @@ def _complete(
 class Download:
     """An object's bytes in order, from several ranged requests under way at a time.
 
-    Iterating yields pieces of at most `PART` bytes; `size` and `etag` are those of the object. All pieces are of one
+    Iterating yields pieces of at most `part` bytes; `size` and `etag` are those of the object. All pieces are of one
     version of it: where it is replaced meanwhile, `StorageError` is raised.
 
     Args:
@@ -267,18 +267,27 @@ class Download:
         start: first byte wanted.
         end: first byte no longer wanted; None for the object's end.
         parallel: ranges in flight, which is also what is held in memory.
+        part: bytes of a range.
 
     Raises:
         NotFoundError: there is no such object.
     """
 
     def __init__(
-        self, connection: Connection, key: str, start: int = 0, end: int | None = None, *, parallel: int = PARALLEL
+        self,
+        connection: Connection,
+        key: str,
+        start: int = 0,
+        end: int | None = None,
+        *,
+        parallel: int = PARALLEL,
+        part: int = PART,
     ) -> None:
         self._connection = connection
         self._key = key
         self._parallel = parallel
-        stop = start + PART if end is None else min(start + PART, end)
+        self._part = part
+        stop = start + part if end is None else min(start + part, end)
         headers = {"Range": f"bytes={start}-{max(start, stop - 1)}"}
         answer = connection.request("GET", key, frozenset({200, 206, 404, 416}), headers=headers)
         if answer.status == 416:  # nothing from `start` on; the refusal does not tell which version of the object
@@ -305,7 +314,7 @@ class Download:
             return
         with ThreadPoolExecutor(self._parallel, thread_name_prefix="nbkube-s3") as pool:
             waiting: deque[Future[bytes]] = deque()
-            starts = iter(range(self._next, self._end, PART))
+            starts = iter(range(self._next, self._end, self._part))
             try:
                 for start in starts:
                     waiting.append(pool.submit(self._range, start))
@@ -324,7 +333,7 @@ class Download:
                     one.cancel()
 
     def _range(self, start: int) -> bytes:
-        stop = min(start + PART, self._end)
+        stop = min(start + self._part, self._end)
         headers = {"Range": f"bytes={start}-{stop - 1}", "If-Match": f'"{self.etag}"'}
         answer = self._connection.request("GET", self._key, frozenset({206, 404, 412}), headers=headers)
         if answer.status != 206 or len(answer.data) != stop - start:

@@ -20,6 +20,7 @@ registry = "registry.example:5000/team-a"
 image = "registry.example:5000/team-a/base:1"
 service-account = "runner"
 priority-class = "batch-low"
+pull-secrets = ["registry-login"]
 trust = true
 parallelism = 8
 exposure = "ingress"
@@ -31,6 +32,7 @@ pod-endpoint = "http://minio.storage:9000"
 region = "us-east-1"
 secret = "nbkube-store"
 ca = "ca.pem"
+pod-ca = "store-ca"
 
 [profiles.lab.resources]
 cpu = 2
@@ -76,17 +78,27 @@ def test_everything_is_read(tmp_path: Path) -> None:
             region="us-east-1",
             secret="nbkube-store",
             ca="ca.pem",
+            pod_ca="store-ca",
         ),
         registry="registry.example:5000/team-a",
         image="registry.example:5000/team-a/base:1",
         resources=DefaultResources(cpu="2", memory="4Gi"),
         service_account="runner",
         priority_class="batch-low",
+        pull_secrets=("registry-login",),
         allow=Allowed(("docker.io/library/python:*",), ("hub-token",), ("data",), ("disk=ssd",)),
         trust=True,
         parallelism=8,
         exposure="ingress",
     )
+
+
+def test_the_variables_of_the_store(tmp_path: Path) -> None:
+    store = load_profile(project=project(tmp_path, FULL)).store
+    here = {"AWS_ENDPOINT_URL": "https://minio.example:9000", "AWS_REGION": "us-east-1", "AWS_CA_BUNDLE": "ca.pem"}
+    assert store.variables() == here
+    assert store.variables(pods=True) == {"AWS_ENDPOINT_URL": "http://minio.storage:9000", "AWS_REGION": "us-east-1"}
+    assert StoreAccess(endpoint="http://x").variables(pods=True) == {"AWS_ENDPOINT_URL": "http://x"}
 
 
 def test_defaults_allow_no_secret_and_no_volume() -> None:

@@ -53,12 +53,11 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
                 f"the profile {profile.name} names no image for the steps. "
                 f'Fix: write image = "…" below [profiles.{profile.name}] in nbkube.toml'
             )
-        settings = {"AWS_ENDPOINT_URL": store.pod_endpoint or store.endpoint, "AWS_REGION": store.region}
         return cls(
             image=profile.image,
             store=store.url,
             store_secret=store.secret,
-            store_settings={name: text for name, text in settings.items() if text},
+            store_settings=store.variables(pods=True),
             store_ca=_certificates(store.ca) if store.ca else "",
             namespace=namespace,
             service_account=profile.service_account,

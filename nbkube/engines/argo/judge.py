@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from nbkube.engines.argo.standing import Standing, metrics
 from nbkube.engines.argo.unit import outdated
 from nbkube.engines.model import Submission
 from nbkube.engines.results import Result
-from nbkube.engines.schedule import Schedule, State
+from nbkube.engines.schedule import Group, Schedule, State
 from nbkube.runs.model import RunEvent
 from nbkube.runs.store import RunStore
 from nbkube.state.snapshot import FileView
@@ -34,7 +37,7 @@ def judge(
         if group.outcome is None:
             # The reason is not known here: the Workflow fails, and what follows finds it.
             return NONE, False
-        if outdated(plan, base, group.first, group.outcome):
+        if outdated(plan, base, group.first, _seen_from_here(submission, group, group.outcome)):
             return str(group.first), True
         if group.state is State.FAILED:
             tell(_end(plan, "Failed", ""))
@@ -42,6 +45,21 @@ def judge(
         plan.final = group.last + 1
     tell(_end(plan, "Succeeded", ""))
     return NONE, True
+
+
+def _seen_from_here(submission: Submission, group: Group[Result], result: Result) -> Result:
+    """Leave out what only the step's own pod can see: files of its image and of its volumes.
+
+    Nobody can have changed them meanwhile but a step before it that has the same volume; then it has to look again.
+    """
+    own = _claims(submission, group.first, group.last + 1)
+    if own & _claims(submission, 0, group.first):
+        return result
+    return replace(result, files=msgspec.structs.replace(result.files, outside={}))
+
+
+def _claims(submission: Submission, start: int, end: int) -> set[str]:
+    return {one.claim for unit in submission.units[start:end] for one in unit.options.volume if one.claim}
 
 
 def closing(store: ObjectStore, submission: Submission, status: str) -> dict[str, Any]:

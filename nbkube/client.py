@@ -6,6 +6,7 @@ that may be called from any thread.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from nbkube.state.model import FileEntry, OutputRef
 if TYPE_CHECKING:
     from nbkube.cluster import Cluster
     from nbkube.cluster.capacity import Capacity
+    from nbkube.engines.argo.control import ArgoControl
+    from nbkube.engines.argo.engine import ArgoRun
     from nbkube.engines.control import RunControl
     from nbkube.engines.local import LocalRun
     from nbkube.engines.model import Listener
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from nbkube.plan import Plan
     from nbkube.preflight.doctor import Check
     from nbkube.profiles import Profile, Profiles
+    from nbkube.remote import Remote
     from nbkube.report.model import Report
     from nbkube.runs import Live, Phase, RunState, RunStore, RunUnit, Seen, StepRun
     from nbkube.runs.garbage import Collected
@@ -138,11 +142,12 @@ class Client:
         experiment: str = "",
         use_cache: bool = True,
         parallel: int | None = None,
-        engine: str = "local",
-        profile: str = "",
+        engine: str = "",
         on_event: Listener = _silent,
     ) -> RunState:
         """Run a notebook as a pipeline, follow it, and return the state it ended in.
+
+        `engine` is `local` or `argo`, by default the profile's.
 
         A step that fails makes a run with the phase Failed, not an exception. Ctrl-C (KeyboardInterrupt) cancels the
         run: all its processes are ended, finished steps are kept. The run does not need this process: if it ends in
@@ -152,6 +157,8 @@ class Client:
             NotebookError: the notebook, its options or the parameters are wrong; nothing has been started or written.
             StorageError: the store cannot be written.
             RunError: the process that carries out the run could not start.
+            ProfileError: the profile is missing or does not say enough for a cluster.
+            ClusterError: the cluster cannot be reached; `RefusedError`: it does not take the run.
         """
         run_id = self.submit(
             path,
@@ -161,10 +168,10 @@ class Client:
             use_cache=use_cache,
             parallel=parallel,
             engine=engine,
-            profile=profile,
+            on_event=on_event,
         )
         on_event({"event": "run-created", "run": run_id})
-        return self._control(self._root(path)).follow(run_id, on_event)
+        return self._control_of(run_id, self._root(path)).follow(run_id, on_event)
 
     def submit(
         self,
@@ -175,14 +182,14 @@ class Client:
         experiment: str = "",
         use_cache: bool = True,
         parallel: int | None = None,
-        engine: str = "local",
-        profile: str = "",
+        engine: str = "",
+        on_event: Listener = _silent,
     ) -> str:
         """Start a run and return its id; the run goes on whatever becomes of this process. Raises what `run` does."""
         from nbkube.plan import Plan
 
         plan = Plan.of(self._pipeline(path, parameters, options), path)
-        return self._start(plan, experiment, use_cache, parallel, engine, profile)
+        return self._start(plan, experiment, use_cache, parallel, engine, on_event)
 
     def run_from(
         self,
@@ -212,29 +219,53 @@ class Client:
         live = capture(pipeline, step, shell, self._store(root), root=root, cwd=notebook.parent.as_posix())
         for one in live.differences:
             on_event({"event": "difference", "message": one})
-        run_id = self._start(Plan.from_kernel(pipeline, path, live), experiment, False, parallel, "local", "")
+        run_id = self._start(Plan.from_kernel(pipeline, path, live), experiment, False, parallel, "local", on_event)
         on_event({"event": "run-created", "run": run_id})
         return self._control(root).follow(run_id, on_event)
 
     def _start(
-        self, plan: Plan, experiment: str, use_cache: bool, parallel: int | None, engine: str, profile: str
+        self, plan: Plan, experiment: str, use_cache: bool, parallel: int | None, engine: str, on_event: Listener
     ) -> str:
-        run = plan.run(experiment, use_cache=use_cache, engine=engine, profile=profile)
+        profile = self.profile(plan.root)
+        engine = engine or profile.engine
+        if engine not in ("local", "argo"):
+            raise NbkubeError(f"there is no engine {engine!r}. Fix: use local or argo.")
+        run = plan.run(experiment, use_cache=use_cache, engine=engine, profile=profile.name)
         submission = plan.submission(run.id, use_cache=use_cache, parallel=parallel)
-        if engine != "local":
-            raise NbkubeError(f"there is no engine {engine!r}. Fix: use the engine local.")
-        self._control(plan.root).start(run, submission, plan.files, plan.check_requests())
+        if engine == "argo":
+            self._remote(plan.root).start(plan, run, submission, on_event)
+        else:
+            self._control(plan.root).start(run, submission, plan.files, plan.check_requests())
         return run.id
+
+    def export(
+        self,
+        path: Path,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        options: Options | None = None,
+        use_cache: bool = True,
+        on_event: Listener = _silent,
+    ) -> dict[str, Any]:
+        """Return an Argo Workflow of which each creation runs the notebook as it is now; all it needs besides is put
+        into the store. Raises what `run` does with the engine argo.
+        """
+        from nbkube.plan import Plan
+
+        plan = Plan.of(self.show(path, parameters, options), path)
+        run = plan.run("", use_cache=use_cache, engine="argo", profile=self.profile(plan.root).name)
+        return self._remote(plan.root).export(plan, run, plan.submission("", use_cache=use_cache), on_event)
 
     def verify(
         self,
         path: Path,
         *,
         parameters: Mapping[str, Any] | None = None,
+        engine: str = "",
         tell: Callable[[str], None] = lambda _: None,
     ) -> Verification:
         """Prove that the pipeline computes what the notebook computes: both run twice, without cache, and everything
-        they leave is compared.
+        they leave is compared. The notebook runs here, the pipeline on the engine.
 
         Raises:
             NotebookError: the notebook or the parameters are wrong.
@@ -250,14 +281,18 @@ class Client:
             files = plan.files(place / "project")
 
             def run_pipeline(adversarial: bool) -> PipelineResult:
-                # A store of its own: what one run has made must not be found by the next.
-                store = open_store(place / f"store-{int(adversarial)}")
-                submission = plan.submission("verify", adversarial=adversarial)
+                run: LocalRun | ArgoRun
                 started = time.monotonic()
-                run = LocalEngine(store, place / "work", files).submit(submission, _silent)
+                if (engine or self.profile(plan.root).engine) == "argo":
+                    run, url = self._remote(plan.root).verifying(plan, files, adversarial=adversarial)
+                else:
+                    # A store of its own: what one run has made must not be found by the next.
+                    store = open_store(place / f"store-{int(adversarial)}")
+                    submission = plan.submission("verify", adversarial=adversarial)
+                    run, url = LocalEngine(store, place / "work", files).submit(submission, _silent), store.url
                 _wait(run)
                 seconds = time.monotonic() - started
-                return PipelineResult(run.bindings(), run.files(), run.metrics(), run.failure(), seconds, store.url)
+                return PipelineResult(run.bindings(), run.files(), run.metrics(), run.failure(), seconds, url)
 
             return verify_notebook(plan.subject(files), run_pipeline, open_store(place / "store"), tell)
 
@@ -275,7 +310,8 @@ class Client:
 
     def follow(self, run_id: str, on_event: Listener = _silent) -> RunState:
         """Follow a run as `run` does, from its beginning to its end; Ctrl-C (KeyboardInterrupt) cancels it."""
-        return self._control().follow(self._runs().resolve(run_id), on_event)
+        run_id = self._runs().resolve(run_id)
+        return self._control_of(run_id).follow(run_id, on_event)
 
     def stop(self, run_id: str, *, now: bool = False) -> RunState:
         """Cancel a run and wait for its end; finished steps are kept. With `now` steps get no time to end themselves.
@@ -286,7 +322,8 @@ class Client:
             NotFoundError: there is no such run.
             RunError: the run belongs to another machine.
         """
-        return self._control().stop(self._runs().resolve(run_id), now=now)
+        run_id = self._runs().resolve(run_id)
+        return self._control_of(run_id).stop(run_id, now=now)
 
     def pause(self, run_id: str) -> RunState:
         """Have a run start no further step; those that are running go on to their end.
@@ -295,7 +332,8 @@ class Client:
             NotFoundError: there is no such run.
             RunError: the run does not go on, or belongs to another machine.
         """
-        return self._control().pause(self._runs().resolve(run_id))
+        run_id = self._runs().resolve(run_id)
+        return self._control_of(run_id).pause(run_id)
 
     def resume(self, run_id: str) -> RunState:
         """Let a run go on that is paused, was interrupted, was cancelled or has failed; finished steps are kept.
@@ -306,7 +344,8 @@ class Client:
             NotFoundError: there is no such run, or what it needs is gone.
             RunError: the run belongs to another machine, or its process cannot start.
         """
-        return self._control().resume(self._runs().resolve(run_id))
+        run_id = self._runs().resolve(run_id)
+        return self._control_of(run_id).resume(run_id)
 
     def remove(self, run_id: str) -> None:
         """Remove the records of a run that has ended or was interrupted; its results stay in the cache.
@@ -353,7 +392,11 @@ class Client:
             NotFoundError: there is no such run.
         """
         runs = self._runs()
-        return runs.load(runs.resolve(run_id))
+        state = runs.load(runs.resolve(run_id))
+        if state.run.engine == "argo" and state.phase == "Unknown":
+            with contextlib.suppress(NbkubeError):  # a laptop without the cluster sees what the store tells
+                return self._remote().control().settle(state.id)
+        return state
 
     def logs(self, run_id: str, step: str | None = None, *, follow: bool = False) -> Iterator[tuple[str, Live]]:
         """Yield what the steps of a run have shown, in notebook order, with the step's name.
@@ -645,10 +688,20 @@ class Client:
         root = root or self._root()
         return RunControl(self._store(root), root / STORE_FOLDER / "work")
 
-    def _runs(self) -> RunStore:
+    def _remote(self, root: Path | None = None) -> Remote:
+        from nbkube.remote import Remote
+
+        root = root or self._root()
+        return Remote(self.profile(root), self._store(root), root / STORE_FOLDER / "work")
+
+    def _control_of(self, run_id: str, root: Path | None = None) -> RunControl | ArgoControl:
+        on_cluster = self._runs(root).run(run_id).engine == "argo"
+        return self._remote(root).control() if on_cluster else self._control(root)
+
+    def _runs(self, root: Path | None = None) -> RunStore:
         from nbkube.runs import RunStore
 
-        return RunStore(self._store())
+        return RunStore(self._store(root))
 
     def _manifests(self, state: RunState) -> list[StepManifest]:
         """Return the results of a run's steps in notebook order, each once."""
@@ -665,7 +718,7 @@ class Client:
         return list(found.values())
 
 
-def _wait(run: LocalRun) -> None:
+def _wait(run: LocalRun | ArgoRun) -> None:
     """Wait for the end of a run in this process; whatever interrupts the wait cancels the run first."""
     try:
         while not run.wait(0.2):

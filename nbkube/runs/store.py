@@ -29,7 +29,7 @@ from nbkube.storage.seal import check_line, seal, unsealed
 _Line = TypeVar("_Line")
 _LETTERS = "0123456789bcdfghjklmnpqrstvwxz"
 _LIVE = frozenset({"log", "output", "update", "clear"})
-_CASUAL = frozenset({"started", "cell", "memory"})
+_CASUAL = frozenset({"started", "cell", "memory", "alive"})
 """Events that need not survive a power cut; all others are synced to the disk."""
 
 _GROWTH = 1.05
@@ -63,6 +63,13 @@ class RunStore:
         if not self._store.create(run_name(run.id), seal(msgspec.json.encode(run))):
             raise RunError(f"there is a run {run.id} already. Start another one.")
         return Recorder(self._store, run)
+
+    def begin(self, run: Run) -> bool:
+        """Write the submission of a run that a cluster carries out, and that it has started; False if it was there."""
+        if not self._store.create(run_name(run.id), msgspec.json.encode(run)):
+            return False
+        self.append(run.id, RunEvent("run-started", workflow=run.workflow))
+        return True
 
     def recorder(self, run_id: str) -> Recorder:
         """Return a recorder that goes on with a run, for instance one that was interrupted."""

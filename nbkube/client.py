@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nbkube.errors import Diagnostic, NotebookError, NotFoundError, Place
+from nbkube.errors import Diagnostic, NbkubeError, NotebookError, NotFoundError, Place
 from nbkube.state.model import FileEntry, OutputRef
 
 if TYPE_CHECKING:
+    from nbkube.engines.control import RunControl
     from nbkube.engines.forecast import Forecast
     from nbkube.engines.local import LocalRun
     from nbkube.engines.machine import Machine
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from nbkube.pipeline.model import Pipeline
     from nbkube.pipeline.suggest import Suggestion
     from nbkube.report.model import Report
-    from nbkube.runs import Live, Phase, RunNotes, RunState, RunStore, RunUnit, StepRun
+    from nbkube.runs import Live, Phase, RunNotes, RunState, RunStore, RunUnit, Seen, StepRun
     from nbkube.runtime.program import Failure, StepManifest
     from nbkube.storage.model import ObjectStore
     from nbkube.verify.model import Verification
@@ -132,42 +133,56 @@ class Client:
         experiment: str = "",
         use_cache: bool = True,
         parallel: int | None = None,
+        engine: str = "local",
+        profile: str = "",
         on_event: Listener = _silent,
     ) -> RunState:
-        """Run a notebook as a pipeline on this machine and return the state it ended in.
+        """Run a notebook as a pipeline, follow it, and return the state it ended in.
 
         A step that fails makes a run with the phase Failed, not an exception. Ctrl-C (KeyboardInterrupt) cancels the
-        run: all its processes are ended, finished steps are kept.
+        run: all its processes are ended, finished steps are kept. The run does not need this process: if it ends in
+        any other way, the run goes on.
 
         Raises:
             NotebookError: the notebook, its options or the parameters are wrong; nothing has been started or written.
             StorageError: the store cannot be written.
+            RunError: the process that carries out the run could not start.
         """
-        from nbkube.engines.local import LocalEngine, clean_work
+        run_id = self.submit(
+            path,
+            parameters=parameters,
+            options=options,
+            experiment=experiment,
+            use_cache=use_cache,
+            parallel=parallel,
+            engine=engine,
+            profile=profile,
+        )
+        on_event({"event": "run-created", "run": run_id})
+        return self._control(self._root(path)).follow(run_id, on_event)
+
+    def submit(
+        self,
+        path: Path,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        options: Options | None = None,
+        experiment: str = "",
+        use_cache: bool = True,
+        parallel: int | None = None,
+        engine: str = "local",
+        profile: str = "",
+    ) -> str:
+        """Start a run and return its id; the run goes on whatever becomes of this process. Raises what `run` does."""
         from nbkube.plan import Plan
-        from nbkube.runs import RunStore
 
         plan = Plan.of(self.show(path, parameters, options), path)
-        store = self._store(plan.root)
-        work = _work_folder(plan.root)
-        clean_work(work)
-        run = plan.run(experiment, use_cache=use_cache)
-        view = plan.files(work / run.id, work.parent)
-        recorder = RunStore(store).create(run)
-
-        def listen(event: Mapping[str, Any]) -> None:
-            recorder(event)
-            on_event(event)
-
-        on_event({"event": "run-created", "run": run.id})
-        for finding in view.diagnostics:
-            on_event({"event": "warning", "message": str(finding)})
-        recorder.start()
+        run = plan.run(experiment, use_cache=use_cache, engine=engine, profile=profile)
         submission = plan.submission(run.id, use_cache=use_cache, parallel=parallel)
-        _wait(LocalEngine(store, work, view).submit(submission, listen))
-        if recorder.fault is not None:
-            on_event({"event": "warning", "message": f"the record of this run is incomplete: {recorder.fault}"})
-        return RunStore(store).load(run.id)
+        if engine != "local":
+            raise NbkubeError(f"there is no engine {engine!r}. Fix: use the engine local.")
+        self._control(plan.root).start(run, submission, plan.files)
+        return run.id
 
     def forecast(
         self, path: Path, *, parameters: Mapping[str, Any] | None = None, use_cache: bool = True
@@ -182,7 +197,7 @@ class Client:
 
         plan = Plan.of(self.show(path, parameters), path)
         submission = plan.submission("forecast", use_cache=use_cache)
-        view = snapshot(plan.root, _work_folder(plan.root).parent)
+        view = snapshot(plan.root, plan.root / STORE_FOLDER)
         return plan.pipeline, forecast(self._store(plan.root), submission, view)
 
     def machine(self) -> Machine:
@@ -225,6 +240,53 @@ class Client:
                 return PipelineResult(run.bindings(), run.files(), run.metrics(), run.failure(), seconds, store.url)
 
             return verify_notebook(plan.subject(files), run_pipeline, open_store(place / "store"), tell)
+
+    # -- runs that go on -------------------------------------------------------------------------------------------
+
+    def watch(self, run_id: str, *, live: bool = True) -> Iterator[Seen]:
+        """Yield what has happened in a run (events, and with `live` what its steps show), then what happens, until it
+        has ended or is lost. All who show a run follow it this way.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        runs = self._runs()
+        return runs.watch(runs.resolve(run_id), live=live)
+
+    def follow(self, run_id: str, on_event: Listener = _silent) -> RunState:
+        """Follow a run as `run` does, from its beginning to its end; Ctrl-C (KeyboardInterrupt) cancels it."""
+        return self._control().follow(self._runs().resolve(run_id), on_event)
+
+    def stop(self, run_id: str, *, now: bool = False) -> RunState:
+        """Cancel a run and wait for its end; finished steps are kept. With `now` steps get no time to end themselves.
+
+        A run that has ended stays as it is, so that stopping twice does no harm.
+
+        Raises:
+            NotFoundError: there is no such run.
+            RunError: the run belongs to another machine.
+        """
+        return self._control().stop(self._runs().resolve(run_id), now=now)
+
+    def pause(self, run_id: str) -> RunState:
+        """Have a run start no further step; those that are running go on to their end.
+
+        Raises:
+            NotFoundError: there is no such run.
+            RunError: the run does not go on, or belongs to another machine.
+        """
+        return self._control().pause(self._runs().resolve(run_id))
+
+    def resume(self, run_id: str) -> RunState:
+        """Let a run go on that is paused, was interrupted, was cancelled or has failed; finished steps are kept.
+
+        One that goes on already, or has succeeded, is left alone.
+
+        Raises:
+            NotFoundError: there is no such run, or what it needs is gone.
+            RunError: the run belongs to another machine, or its process cannot start.
+        """
+        return self._control().resume(self._runs().resolve(run_id))
 
     # -- looking at runs -------------------------------------------------------------------------------------------
 
@@ -399,15 +461,21 @@ class Client:
 
     # -- places ----------------------------------------------------------------------------------------------------
 
-    def _root(self) -> Path:
+    def _root(self, notebook: Path | None = None) -> Path:
         from nbkube.state.snapshot import find_root
 
-        return find_root((self._project or Path.cwd()) / "notebook")
+        return find_root(notebook or (self._project or Path.cwd()) / "notebook")
 
     def _store(self, root: Path | None = None) -> ObjectStore:
         from nbkube.storage import open_store
 
         return open_store(self._store_url or (root or self._root()) / STORE_FOLDER)
+
+    def _control(self, root: Path | None = None) -> RunControl:
+        from nbkube.engines.control import RunControl
+
+        root = root or self._root()
+        return RunControl(self._store(root), root / STORE_FOLDER / "work")
 
     def _runs(self) -> RunStore:
         from nbkube.runs import RunStore
@@ -442,12 +510,8 @@ def _notebook(path: Path, content: bytes | None) -> tuple[Notebook, bytes]:
     return parse_notebook(str(path), content, hashlib.sha256(content).hexdigest()), content
 
 
-def _work_folder(root: Path) -> Path:
-    return root / STORE_FOLDER / "work"
-
-
 def _wait(run: LocalRun) -> None:
-    """Wait for a run's end; whatever interrupts the wait cancels the run first."""
+    """Wait for the end of a run in this process; whatever interrupts the wait cancels the run first."""
     try:
         while not run.wait(0.2):
             pass

@@ -68,7 +68,7 @@ class Plan(msgspec.Struct, frozen=True):
             adversarial=adversarial,
         )
 
-    def run(self, experiment: str, *, use_cache: bool) -> Run:
+    def run(self, experiment: str, *, use_cache: bool, engine: str = "local", profile: str = "") -> Run:
         """Return the frozen record of a run that is about to start."""
         steps = zip(self.programs, self.pipeline.steps, strict=True)
         return Run(
@@ -91,6 +91,8 @@ class Plan(msgspec.Struct, frozen=True):
                 for program, step in steps
             ),
             edges=self.pipeline.flow.edges,
+            engine=engine,
+            profile=profile,
             experiment=experiment,
             root=str(self.root),
             use_cache=use_cache,

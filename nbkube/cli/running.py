@@ -68,7 +68,7 @@ def run(client: Client, pipeline: Pipeline, request: Request, *, quiet: bool, js
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let Ctrl-C (and SIGTERM) cancel the run; a second one does not wait for steps to end by themselves."""
+    """Let Ctrl-C cancel the run; a second one does not wait for steps to end by themselves."""
     asked = 0
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -78,9 +78,8 @@ def stoppable() -> Iterator[None]:
             tell("\nCancelling: finished steps are kept. Press Ctrl-C again to kill the rest at once.")
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, before)

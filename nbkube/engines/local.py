@@ -61,6 +61,8 @@ class LocalRun:
         self._threads: dict[int, tuple[str, Attempt | None]] = {}
         self._waiting = 0
         self._cancelled = False
+        self._why_cancelled = ""
+        self._paused = False
         self._fault: BaseException | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._drive, name=f"run-{submission.run}", daemon=True)
@@ -78,14 +80,31 @@ class LocalRun:
             raise self._fault
         return ended
 
-    def cancel(self) -> None:
+    def cancel(self, reason: str = "") -> None:
         """End every process of the run; finished results are kept."""
         with self._changed:
+            self._why_cancelled = self._why_cancelled or reason
             self._cancelled = True
             attempts = [attempt for _, attempt in self._threads.values() if attempt is not None]
             self._changed.notify_all()
         for attempt in attempts:
             attempt.cancel()
+
+    def pause(self) -> None:
+        """Start no step and no further attempt at one; what is running goes on to its end."""
+        self._set_paused(True)
+
+    def unpause(self) -> None:
+        """Go on after `pause`."""
+        self._set_paused(False)
+
+    def _set_paused(self, paused: bool) -> None:
+        with self._changed:
+            if self._paused is paused or self._cancelled or self._ended.is_set():
+                return
+            self._paused = paused
+            self._listener({"event": "run-paused" if paused else "run-resumed"})
+            self._changed.notify_all()
 
     def bindings(self) -> dict[str, OutputRef]:
         """Return the variables at the notebook's end, as far as the run has come."""
@@ -135,7 +154,7 @@ class LocalRun:
             if failed is not None:
                 self._cancel_running(lambda first: first > failed)
             limit = 1 if self._submission.adversarial else self._submission.parallel
-            while len(self._threads) - self._waiting < limit:
+            while not self._paused and len(self._threads) - self._waiting < limit:
                 # Asked anew each time: starting one group may take others into it.
                 group = next(iter(plan.ready(reverse=self._submission.adversarial)), None)
                 if group is None:
@@ -286,7 +305,10 @@ class LocalRun:
             self._listener(
                 {"event": "retry", "step": self._name(group.first), "reason": failure.message, "seconds": pause}
             )
-            return not self._changed.wait_for(lambda: self._cancelled, pause)
+            over = self._changed.wait_for(lambda: self._cancelled, pause)
+            return (
+                not over and self._changed.wait_for(lambda: self._cancelled or not self._paused) and not self._cancelled
+            )
 
     def _attempt(
         self, group: Group[Result], token: str, bindings: dict[str, OutputRef], view: FileView
@@ -397,7 +419,7 @@ class LocalRun:
 
     def _summary(self) -> dict[str, Any]:
         fault = self._fault
-        reason = str(fault) if isinstance(fault, NbkubeError) else (repr(fault) if fault else "")
+        reason = str(fault) if isinstance(fault, NbkubeError) else (repr(fault) if fault else self._why_cancelled)
         return {"metrics": self._metrics(), "reason": reason}
 
     def _metrics(self) -> dict[str, Any]:
@@ -407,14 +429,4 @@ class LocalRun:
         return found
 
 
-def clean_work(work: Path, *, older_than: float = 86400.0) -> None:
-    """Remove workspaces that runs which died have left behind, by age in seconds."""
-    if not work.is_dir():
-        return
-    limit = time.time() - older_than
-    for entry in work.iterdir():
-        if entry.stat().st_mtime < limit:
-            remove_tree(entry)
-
-
-__all__ = ["LocalEngine", "LocalRun", "clean_work"]
+__all__ = ["LocalEngine", "LocalRun"]

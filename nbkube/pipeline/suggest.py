@@ -17,8 +17,42 @@ from nbkube.notebook.tags import is_structural
 from nbkube.pipeline.metrics import metric_names
 
 _MOST_WORDS = 3
-_FILLERS = frozenset("a an and are as at by for from how in into is it its let lets of on or our the them then this to up us "
-    "we with you your".split())  # fmt: skip
+_FILLERS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "by",
+        "for",
+        "from",
+        "how",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "let",
+        "lets",
+        "of",
+        "on",
+        "or",
+        "our",
+        "the",
+        "them",
+        "then",
+        "this",
+        "to",
+        "up",
+        "us",
+        "we",
+        "with",
+        "you",
+        "your",
+    ]
+)
 _TASKS = (
     ("load", re.compile(r"\b(read_\w+|load_\w+|fetch_\w+|open|connect|download\w*)\(")),
     ("train", re.compile(r"\.(fit|fit_transform|fit_predict|train|compile)\(|\btrain_\w+\(")),
@@ -207,7 +241,9 @@ def _kind(statement: ast.stmt) -> str:
             return "check"
         case ast.Expr(value=ast.Constant()):
             return "docstring"
-        case ast.Assign(targets=[ast.Name()], value=value) | ast.AnnAssign(target=ast.Name(), value=ast.expr() as value):
+        case (
+            ast.Assign(targets=[ast.Name()], value=value) | ast.AnnAssign(target=ast.Name(), value=ast.expr() as value)
+        ):
             return "literal" if _is_literal(value) else "other"
         case ast.Assign(targets=[ast.Attribute() | ast.Subscript()], value=value) if _is_literal(value):
             return "configuration"

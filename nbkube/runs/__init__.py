@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nbkube.runs.model import Live, Phase, Process, Run, RunEvent, RunNotes, RunState, RunUnit, StepRun
 from nbkube.runs.store import Recorder, RunStore, new_run_id
+from nbkube.runs.watch import Seen
 
 __all__ = [
     "Live",
@@ -16,6 +17,7 @@ __all__ = [
     "RunState",
     "RunStore",
     "RunUnit",
+    "Seen",
     "StepRun",
     "new_run_id",
 ]

@@ -78,6 +78,8 @@ class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     step-ended (phase and all that is known of the result)            the step's result stands, for now
     again (reason), retry (reason)                                    the step goes back to Pending
     fused (with_steps, reason)                                        steps that one process runs together
+    warning (message)                                                 something a person should know
+    asked (state: stop, pause or resume)                              what a person wants; the supervisor acts on it
 
     `attempt` counts the attempts at a step in this run from 1 (0: none was needed).
     """
@@ -88,6 +90,7 @@ class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int = 0
     phase: Phase | None = None
     reason: str = ""
+    message: str = ""
     cell: int | None = None
     state: str = ""
     seconds: float = 0.0
@@ -105,10 +108,14 @@ class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Live(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A piece of what a step shows while it runs: text of `stream`, or a notebook `output`, of a cell (None: none)."""
+    """A piece of what a step shows while it runs: text of `stream`, or a notebook `output`, of a cell (None: none).
+
+    `step` is not kept with each piece: the record's name has it.
+    """
 
     time: float = 0.0
     event: str = "log"
+    step: str = ""
     stream: str = ""
     text: str = ""
     cell: int | None = None

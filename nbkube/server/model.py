@@ -183,9 +183,7 @@ class Started(Struct):
 
 # -- runs ----------------------------------------------------------------------------------------------------------
 
-PhaseName = Literal[
-    "Pending", "Running", "Paused", "Succeeded", "Failed", "Cancelled", "Cached", "Skipped", "Unknown"
-]
+PhaseName = Literal["Pending", "Running", "Paused", "Succeeded", "Failed", "Cancelled", "Cached", "Skipped", "Unknown"]
 
 
 class RunSummary(Struct):

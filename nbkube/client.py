@@ -461,6 +461,11 @@ class Client:
 
     # -- places ----------------------------------------------------------------------------------------------------
 
+    @property
+    def root(self) -> Path:
+        """The project's folder."""
+        return self._root()
+
     def _root(self, notebook: Path | None = None) -> Path:
         from nbkube.state.snapshot import find_root
 

@@ -18,40 +18,8 @@ from nbkube.pipeline.metrics import metric_names
 
 _MOST_WORDS = 3
 _FILLERS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "by",
-        "for",
-        "from",
-        "how",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "let",
-        "lets",
-        "of",
-        "on",
-        "or",
-        "our",
-        "the",
-        "them",
-        "then",
-        "this",
-        "to",
-        "up",
-        "us",
-        "we",
-        "with",
-        "you",
-        "your",
-    ]
+    """a an and are as at by for from how in into is it its let lets of on or our the them then this to up us we
+    with you your""".split()  # noqa: SIM905 - a list of words is read best as words
 )
 _TASKS = (
     ("load", re.compile(r"\b(read_\w+|load_\w+|fetch_\w+|open|connect|download\w*)\(")),

@@ -341,14 +341,14 @@ class RunQuery(InProject):
     notebook: bool = False
 
 
-class LogQuery(InProject):
+class LogQuery(InProject, kw_only=True):
     """Which step's log, from which piece on (as the event ids of the stream say)."""
 
     step: Name
     start: Annotated[int, Meta(ge=0)] = 0
 
 
-class FileQuery(InProject):
+class FileQuery(InProject, kw_only=True):
     """Which file of a run."""
 
     file: Text

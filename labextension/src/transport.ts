@@ -8,7 +8,8 @@ export function transport(settings: ServerConnection.ISettings): Transport {
   return (path, init = {}) =>
     ServerConnection.makeRequest(
       URLExt.join(settings.baseUrl, 'nbkube', 'api', 'v1', '/') + path,
-      { ...init, cache: 'no-store' },
+      // Not 'no-store', for which JupyterLab adds a number to the address; the server forbids keeping answers.
+      { ...init, cache: 'no-cache' },
       settings
     );
 }

@@ -180,7 +180,7 @@ def handlers(base_url: str, service: Service, threads: ThreadPoolExecutor, watch
 
 def _handler(path: str, routes: Iterable[Route]) -> type[RouteHandler]:
     known = {route.verb: route for route in routes}
-    methods = {verb: _method(verb) for verb in known}
+    methods: dict[str, Any] = {verb: _method(verb) for verb in known}
     name = "".join(part.strip("{}").title() for part in path.split("/")) + "Handler"
     return type(name, (RouteHandler,), {"routes": known, "__doc__": path, **methods})
 
@@ -191,7 +191,7 @@ def _method(verb: str) -> Callable[..., Any]:
     async def method(self: RouteHandler, run: str | None = None) -> None:
         await self.answer(verb, run)
 
-    return method  # type: ignore[no-any-return]
+    return method
 
 
 def _pattern(path: str) -> str:

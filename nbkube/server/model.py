@@ -25,14 +25,14 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 # -- a notebook ----------------------------------------------------------------------------------------------------
 
 
-class NotebookBody(Body):
+class NotebookBody(Body, frozen=True, kw_only=True):
     """A notebook as it is in the editor: `content` is its JSON (outputs may be left out); none means the saved file."""
 
     path: Text
     content: dict[str, Any] | None = None
 
 
-class Problem(Struct):
+class Problem(Struct, frozen=True, kw_only=True):
     """A finding about a notebook. `cell` counts all cells from 1, `line` the cell's lines from 1."""
 
     severity: Severity
@@ -44,14 +44,14 @@ class Problem(Struct):
     line: int | None
 
 
-class StepInput(Struct):
+class StepInput(Struct, frozen=True, kw_only=True):
     """A variable and the step it comes from."""
 
     name: str
     source: str
 
 
-class PipelineStep(Struct):
+class PipelineStep(Struct, frozen=True, kw_only=True):
     """One step (one row, also where it is continued later): its cells by number, and its options as they are set."""
 
     name: str
@@ -63,7 +63,7 @@ class PipelineStep(Struct):
     options: Values
 
 
-class PipelineEdge(Struct):
+class PipelineEdge(Struct, frozen=True, kw_only=True):
     """`consumer` needs `names` of `producer`; without names it only comes after it."""
 
     producer: str
@@ -71,7 +71,7 @@ class PipelineEdge(Struct):
     names: tuple[str, ...]
 
 
-class PipelineParameter(Struct):
+class PipelineParameter(Struct, frozen=True, kw_only=True):
     """A parameter of the notebook."""
 
     name: str
@@ -80,7 +80,7 @@ class PipelineParameter(Struct):
     help: str
 
 
-class PipelineView(Struct):
+class PipelineView(Struct, frozen=True, kw_only=True):
     """A notebook as a pipeline. `ready` is false if a problem is an error. `digest` is that of the content."""
 
     name: str
@@ -93,7 +93,7 @@ class PipelineView(Struct):
     problems: tuple[Problem, ...]
 
 
-class ProposedTag(Struct):
+class ProposedTag(Struct, frozen=True, kw_only=True):
     """Tags proposed for a cell (`number` counts all cells from 1), and why."""
 
     number: int
@@ -102,7 +102,7 @@ class ProposedTag(Struct):
     reason: str
 
 
-class Proposal(Struct):
+class Proposal(Struct, frozen=True, kw_only=True):
     """Tags proposed for a notebook, in notebook order."""
 
     tags: tuple[ProposedTag, ...]
@@ -111,7 +111,7 @@ class Proposal(Struct):
 # -- a place to run ------------------------------------------------------------------------------------------------
 
 
-class Capacity(Struct):
+class Capacity(Struct, frozen=True, kw_only=True):
     """What a place to run offers: CPUs in cores, memory in bytes, devices by resource name; free ones now."""
 
     place: str
@@ -123,7 +123,7 @@ class Capacity(Struct):
     devices: dict[str, int]
 
 
-class Place(Struct):
+class Place(Struct, frozen=True, kw_only=True):
     """Where a run can be carried out. `detail` says it in a sentence."""
 
     name: str
@@ -131,7 +131,7 @@ class Place(Struct):
     detail: str
 
 
-class Information(Struct):
+class Information(Struct, frozen=True, kw_only=True):
     """The server's version, the places it can run pipelines at, and the JSON Schema of a step's options."""
 
     version: str
@@ -142,7 +142,7 @@ class Information(Struct):
 # -- before a run --------------------------------------------------------------------------------------------------
 
 
-class RunBody(Body):
+class RunBody(Body, frozen=True, kw_only=True):
     """What to run, as it is saved: `digest` is that of the file a person has seen; another one is refused."""
 
     path: Text
@@ -153,7 +153,7 @@ class RunBody(Body):
     digest: Name = ""
 
 
-class PreviewStep(Struct):
+class PreviewStep(Struct, frozen=True, kw_only=True):
     """A step as it will be run: `forecast` is known (an earlier result holds), run, or open (depends on a step that
     has to be run first)."""
 
@@ -163,7 +163,7 @@ class PreviewStep(Struct):
     options: Values
 
 
-class Preview(Struct):
+class Preview(Struct, frozen=True, kw_only=True):
     """What would be sent, made by the server from the saved file. Nothing has been started."""
 
     digest: str
@@ -175,7 +175,7 @@ class Preview(Struct):
     problems: tuple[Problem, ...]
 
 
-class Started(Struct):
+class Started(Struct, frozen=True, kw_only=True):
     """The id of a run that was started."""
 
     run: str
@@ -186,7 +186,7 @@ class Started(Struct):
 PhaseName = Literal["Pending", "Running", "Paused", "Succeeded", "Failed", "Cancelled", "Cached", "Skipped", "Unknown"]
 
 
-class RunSummary(Struct):
+class RunSummary(Struct, frozen=True, kw_only=True):
     """A run as a row of a list. Times are seconds since 1970, `seconds` its duration so far. `notebook` is relative
     to the project's root."""
 
@@ -210,7 +210,7 @@ class RunSummary(Struct):
     metrics: Values
 
 
-class FailureView(Struct):
+class FailureView(Struct, frozen=True, kw_only=True):
     """Why a step failed: `sentence` for people, the rest to find the place."""
 
     sentence: str
@@ -222,7 +222,7 @@ class FailureView(Struct):
     traceback: str
 
 
-class StepRunView(Struct):
+class StepRunView(Struct, frozen=True, kw_only=True):
     """A step of a run. CPU time in seconds, memory in bytes."""
 
     name: str
@@ -243,7 +243,7 @@ class StepRunView(Struct):
     failure: FailureView | None
 
 
-class RunDetail(Struct):
+class RunDetail(Struct, frozen=True, kw_only=True):
     """A run with its steps. `actions` are the verbs that can be applied now."""
 
     summary: RunSummary
@@ -252,7 +252,7 @@ class RunDetail(Struct):
     actions: tuple[str, ...]
 
 
-class RunPage(Struct):
+class RunPage(Struct, frozen=True, kw_only=True):
     """Runs, the newest first; `next` is the id to give as `before` for the following page ("" at the end)."""
 
     runs: tuple[RunSummary, ...]
@@ -260,14 +260,14 @@ class RunPage(Struct):
     total: int
 
 
-class RunNotes(Body):
+class RunNotes(Body, frozen=True, kw_only=True):
     """What people write on a run; what is left out stays."""
 
     labels: Annotated[tuple[Name, ...], Meta(max_length=20)] | None = None
     note: Annotated[str, Meta(max_length=10_000)] | None = None
 
 
-class Variable(Struct):
+class Variable(Struct, frozen=True, kw_only=True):
     """A variable that a step has left; `size` in bytes."""
 
     name: str
@@ -277,7 +277,7 @@ class Variable(Struct):
     size: int
 
 
-class RunFile(Struct):
+class RunFile(Struct, frozen=True, kw_only=True):
     """A file that a run has made or changed; `kind` tells how it can be shown."""
 
     path: str
@@ -285,7 +285,7 @@ class RunFile(Struct):
     kind: Literal["image", "text", "table", "other"]
 
 
-class ArtifactList(Struct):
+class ArtifactList(Struct, frozen=True, kw_only=True):
     """What a run has left."""
 
     variables: tuple[Variable, ...]
@@ -293,7 +293,7 @@ class ArtifactList(Struct):
     metrics: Values
 
 
-class FilePreview(Struct):
+class FilePreview(Struct, frozen=True, kw_only=True):
     """The beginning of a file for looking at: text, a table, or an image as base64 (`media` is its type)."""
 
     path: str
@@ -305,7 +305,7 @@ class FilePreview(Struct):
     cut: bool
 
 
-class LogPiece(Struct):
+class LogPiece(Struct, frozen=True, kw_only=True):
     """A piece of what a step has shown: text of a stream of a cell. Times in seconds since 1970."""
 
     time: float
@@ -314,7 +314,7 @@ class LogPiece(Struct):
     cell: int | None
 
 
-class Fault(Struct):
+class Fault(Struct, frozen=True, kw_only=True):
     """The body of every answer that is no success: a sentence, and the findings behind it."""
 
     message: str
@@ -324,13 +324,13 @@ class Fault(Struct):
 # -- questions in the address --------------------------------------------------------------------------------------
 
 
-class InProject(Body):
+class InProject(Body, frozen=True, kw_only=True):
     """`path`: a notebook or folder of the project whose runs are meant; by default the folder Jupyter serves."""
 
     path: Text = ""
 
 
-class RunQuery(InProject):
+class RunQuery(InProject, frozen=True, kw_only=True):
     """Which runs: of one experiment, in one phase, whose row holds a text, of this notebook alone."""
 
     before: Name = ""
@@ -341,18 +341,18 @@ class RunQuery(InProject):
     notebook: bool = False
 
 
-class LogQuery(InProject, kw_only=True):
+class LogQuery(InProject, frozen=True, kw_only=True):
     """Which step's log, from which piece on (as the event ids of the stream say)."""
 
     step: Name
     start: Annotated[int, Meta(ge=0)] = 0
 
 
-class FileQuery(InProject, kw_only=True):
+class FileQuery(InProject, frozen=True, kw_only=True):
     """Which file of a run."""
 
     file: Text
 
 
-class Empty(Struct):
+class Empty(Struct, frozen=True, kw_only=True):
     """Nothing to say but that it is done."""

@@ -176,7 +176,8 @@ class Service:
         with place.open("rb") as source:
             data = source.read(limit)
         cut = entry.size > len(data)
-        text, rows = "", ()
+        text = ""
+        rows: tuple[tuple[str, ...], ...] = ()
         if kind == "image":
             text = "" if cut else base64.b64encode(data).decode()
         elif kind == "table":

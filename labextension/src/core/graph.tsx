@@ -83,7 +83,7 @@ export function Graph(props: GraphProps): React.JSX.Element {
 }
 
 function shortened(name: string, width: number): string {
-  const most = Math.floor((width - 26) / 6.7);
+  const most = Math.floor((width - 36) / 6.7);
   return name.length > most ? `${name.slice(0, most - 1)}…` : name;
 }
 

@@ -92,7 +92,7 @@ function compute(nodes: readonly Node[], given: readonly Edge[]): Layout {
     return point;
   };
   for (const node of nodes) {
-    points.set(node.name, add(ranks.get(node.name)!, Math.min(190, 28 + node.name.length * LETTER)));
+    points.set(node.name, add(ranks.get(node.name)!, Math.min(190, 38 + node.name.length * LETTER)));
   }
   const chains = edges.map(edge => {
     const start = points.get(edge.producer)!;

@@ -16,7 +16,7 @@ export interface RunFormProps {
   onCancel(): void;
 }
 
-const FORECASTS = { known: 'known already', run: 'will run', open: 'depends on the steps before' } as const;
+const FORECASTS = { known: '= known', run: '▶ will run', open: '· open' } as const;
 
 /** Choose parameters, look at what the server would run, start it. */
 export function RunForm(props: RunFormProps): React.JSX.Element {
@@ -72,6 +72,7 @@ export function RunForm(props: RunFormProps): React.JSX.Element {
   };
   const parameters = notebook.view?.parameters ?? [];
   const known = preview?.steps.filter(step => step.forecast === 'known').length ?? 0;
+  const asks = preview?.steps.some(step => Object.keys(step.options).length > 0);
   const places = props.information?.places ?? [];
   return (
     <section className="nbk-runform" aria-label="Run the notebook">
@@ -104,14 +105,15 @@ export function RunForm(props: RunFormProps): React.JSX.Element {
           <h4>What will happen</h4>
           <p className="nbk-hint">
             {preview.steps.length} steps on {preview.place.detail}
-            {known > 0 && `; ${known} of them known already`}.
+            {known > 0 && `; ${known} of them known already`}.{' '}
+            {preview.steps.some(step => step.forecast === 'open') && 'Open: known or not when the steps before have run.'}
           </p>
           <table>
             <thead>
               <tr>
                 <th scope="col">Step</th>
                 <th scope="col">Forecast</th>
-                <th scope="col">Asks for</th>
+                {asks && <th scope="col">Asks for</th>}
               </tr>
             </thead>
             <tbody>
@@ -119,7 +121,7 @@ export function RunForm(props: RunFormProps): React.JSX.Element {
                 <tr key={step.name}>
                   <th scope="row">{step.name}</th>
                   <td>{FORECASTS[step.forecast]}</td>
-                  <td>{asked(step.options)}</td>
+                  {asks && <td>{asked(step.options)}</td>}
                 </tr>
               ))}
             </tbody>

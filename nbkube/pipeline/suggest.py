@@ -230,5 +230,7 @@ def _is_literal(value: ast.expr) -> bool:
 
 
 def _only_shows(cell: Cell) -> bool:
+    """Tell whether a cell shows values, and at most names them before."""
     tree = parse_cell(cell).tree
-    return tree is not None and all(isinstance(one, ast.Expr | ast.Assign) for one in tree.body)
+    body = tree.body if tree else []
+    return all(isinstance(one, ast.Expr | ast.Assign) for one in body) and any(isinstance(one, ast.Expr) for one in body)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 
 from nbkube.engines import detached
 from nbkube.engines.model import Listener, Submission
-from nbkube.errors import RunError
+from nbkube.errors import Diagnostic, RunError
 from nbkube.runs import Phase, Run, RunState, RunStore
 from nbkube.runs.process import is_alive
 from nbkube.state.frozen import save_view
+from nbkube.state.recycling import remove_tree
 from nbkube.state.snapshot import FileView
 from nbkube.storage.model import ObjectStore
 
@@ -40,8 +41,8 @@ class RunControl:
         self._work = work
         self._runs = RunStore(store)
 
-    def start(self, run: Run, submission: Submission, files: Files) -> None:
-        """Record a run and let a process of its own begin it.
+    def start(self, run: Run, submission: Submission, files: Files, findings: Iterable[Diagnostic] = ()) -> None:
+        """Record a run and let a process of its own begin it; `findings` become warnings of the run.
 
         Raises:
             RunError: the process could not start.
@@ -53,7 +54,7 @@ class RunControl:
             save_view(view, place / detached.BASE)
             detached.keep_submission(self._store, submission)
             recorder = self._runs.create(run)
-            for finding in view.diagnostics:
+            for finding in (*findings, *view.diagnostics):
                 recorder({"event": "warning", "message": str(finding)})
             supervisor.go()
 
@@ -110,6 +111,16 @@ class RunControl:
             with detached.Supervisor(self._store, self._work, run_id) as supervisor:
                 supervisor.go(resume=True)
         return self._runs.load(run_id)
+
+    def remove(self, run_id: str) -> None:
+        """Remove a run's records and what it has left in the work folder. Raises `RunError` if it is going on."""
+        self._here(run_id)
+        with detached.locked(self._work, run_id) as mine:
+            if not mine:
+                raise RunError(f"run {run_id} is going on. Stop it first: nbkube stop {run_id}")
+            self._runs.remove(run_id)
+            remove_tree(self._work / run_id)
+            detached.log_path(self._work, run_id).unlink(missing_ok=True)
 
     def _here(self, run_id: str) -> RunState:
         """Return a run's state. Raises `RunError` if a process of another machine has it."""

@@ -232,5 +232,5 @@ def _is_literal(value: ast.expr) -> bool:
 def _only_shows(cell: Cell) -> bool:
     """Tell whether a cell shows values, and at most names them before."""
     tree = parse_cell(cell).tree
-    body = tree.body if tree else []
-    return all(isinstance(one, ast.Expr | ast.Assign) for one in body) and any(isinstance(one, ast.Expr) for one in body)
+    kinds = {type(one) for one in tree.body} if tree else set()
+    return ast.Expr in kinds and kinds <= {ast.Expr, ast.Assign}

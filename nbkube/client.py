@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     from nbkube.engines.control import RunControl
     from nbkube.engines.local import LocalRun
     from nbkube.engines.model import Listener
+    from nbkube.interactive.apply import Changes
+    from nbkube.interactive.model import Opened, Pulled, Restored
     from nbkube.pipeline.model import Pipeline
+    from nbkube.plan import Plan
     from nbkube.preflight.doctor import Check
     from nbkube.profiles import Profile, Profiles
     from nbkube.report.model import Report
     from nbkube.runs import Live, Phase, RunState, RunStore, RunUnit, Seen, StepRun
+    from nbkube.runs.garbage import Collected
     from nbkube.runtime.program import Failure, StepManifest
     from nbkube.storage.model import ObjectStore
     from nbkube.verify.model import Verification
@@ -71,9 +75,27 @@ class Client:
     def show(self, path: Path, parameters: Mapping[str, Any] | None = None, options: Options | None = None) -> Pipeline:
         """Return the pipeline a notebook means, faults included as diagnostics; runs and writes nothing.
 
+        Where an earlier run has seen steps with the same code, their edges are those it saw.
+
         Raises:
             NotebookError: the file cannot be read as a notebook.
         """
+        from nbkube.observed import records_of, with_record
+        from nbkube.plan import place_of
+        from nbkube.steps import build_programs
+
+        pipeline = self._pipeline(path, parameters, options)
+        root, notebook = place_of(path)
+        store = self._store(root)
+        if next(iter(store.folders("runs/")), None) is None:
+            return pipeline
+        programs = build_programs(pipeline, pipeline.values, cwd=notebook.parent.as_posix())
+        return with_record(pipeline, records_of(store, notebook.as_posix(), programs))
+
+    def _pipeline(
+        self, path: Path, parameters: Mapping[str, Any] | None = None, options: Options | None = None
+    ) -> Pipeline:
+        """Return the pipeline as analysis alone sees it: what is run does not depend on what has run."""
         from nbkube.notebook import read_notebook
         from nbkube.pipeline import build_pipeline
 
@@ -159,12 +181,49 @@ class Client:
         """Start a run and return its id; the run goes on whatever becomes of this process. Raises what `run` does."""
         from nbkube.plan import Plan
 
-        plan = Plan.of(self.show(path, parameters, options), path)
+        plan = Plan.of(self._pipeline(path, parameters, options), path)
+        return self._start(plan, experiment, use_cache, parallel, engine, profile)
+
+    def run_from(
+        self,
+        path: Path,
+        step: str,
+        shell: Any,
+        *,
+        options: Options | None = None,
+        experiment: str = "",
+        parallel: int | None = None,
+        on_event: Listener = _silent,
+    ) -> RunState:
+        """Run a notebook's steps from `step` on with what a live kernel has; no other run finds the results.
+
+        Where the kernel is not what the notebook says, the listener gets a `difference` with a message. What else
+        `run` says holds here, too.
+
+        Raises:
+            NotFoundError: there is no such step.
+            NotebookError: these steps have a fault, or need something that the kernel does not have.
+        """
+        from nbkube.interactive.capture import capture
+        from nbkube.plan import Plan, place_of
+
+        pipeline = self._pipeline(path, options=options)
+        root, notebook = place_of(path)
+        live = capture(pipeline, step, shell, self._store(root), root=root, cwd=notebook.parent.as_posix())
+        for one in live.differences:
+            on_event({"event": "difference", "message": one})
+        run_id = self._start(Plan.from_kernel(pipeline, path, live), experiment, False, parallel, "local", "")
+        on_event({"event": "run-created", "run": run_id})
+        return self._control(root).follow(run_id, on_event)
+
+    def _start(
+        self, plan: Plan, experiment: str, use_cache: bool, parallel: int | None, engine: str, profile: str
+    ) -> str:
         run = plan.run(experiment, use_cache=use_cache, engine=engine, profile=profile)
         submission = plan.submission(run.id, use_cache=use_cache, parallel=parallel)
         if engine != "local":
             raise NbkubeError(f"there is no engine {engine!r}. Fix: use the engine local.")
-        self._control(plan.root).start(run, submission, plan.files)
+        self._control(plan.root).start(run, submission, plan.files, plan.check_requests())
         return run.id
 
     def verify(
@@ -186,7 +245,7 @@ class Client:
         from nbkube.storage import open_store
         from nbkube.verify import PipelineResult, folder_outside, verify_notebook
 
-        plan = Plan.of(self.show(path, parameters), path)
+        plan = Plan.of(self._pipeline(path, parameters), path)
         with folder_outside(plan.root) as place:
             files = plan.files(place / "project")
 
@@ -258,6 +317,27 @@ class Client:
         """
         self._control().remove(self._runs().resolve(run_id))
 
+    def collect(self, *, grace: float = 86400.0, dry_run: bool = False, scrub: bool = False) -> Collected:
+        """Remove results and blobs that no run and no reference leads to and that were not used for `grace` seconds.
+
+        Runs may go on meanwhile. With `dry_run` nothing is removed; with `scrub` every byte of the store is read
+        first, and what is damaged is named in the answer.
+
+        Raises:
+            NbkubeError: the grace period is too short while runs go on, or the store has no garbage collection.
+        """
+        from nbkube.runs import garbage
+        from nbkube.storage import CollectableStore
+
+        store = self._store()
+        if not isinstance(store, CollectableStore):
+            raise NbkubeError(f"{store.url}: garbage collection works on stores in a folder.")
+        going = [one.id for one in self.runs() if not one.phase.ended]
+        if grace < garbage.SHORTEST_GRACE and going:
+            raise NbkubeError(f"runs have not ended ({', '.join(going[:3])}). Fix: a grace period of 2h or more.")
+        damaged = tuple(garbage.scrub(store)) if scrub else ()
+        return msgspec.structs.replace(garbage.collect(store, grace=grace, dry_run=dry_run), damaged=damaged)
+
     # -- looking at runs -------------------------------------------------------------------------------------------
 
     def runs(
@@ -278,8 +358,8 @@ class Client:
     def logs(self, run_id: str, step: str | None = None, *, follow: bool = False) -> Iterator[tuple[str, Live]]:
         """Yield what the steps of a run have shown, in notebook order, with the step's name.
 
-        With `follow` it goes on until the run has ended. A step whose result came from the cache shows what it
-        showed when it was made.
+        With `follow` it comes in the order in which it is shown, until the run (or the one step) has ended. A step
+        whose result came from the cache shows what it showed when it was made.
 
         Raises:
             NotFoundError: there is no such run or step.
@@ -289,19 +369,33 @@ class Client:
         names = [unit.name for unit in state.steps]
         if step is not None and step not in names:
             raise NotFoundError(f"run {state.id} has no step {step!r}. Its steps: {', '.join(names)}.")
+        if follow:
+            yield from self._followed(runs, state.id, step)
+            return
         for unit in state.steps:
             if step in (None, unit.name):
-                yield from ((unit.name, piece) for piece in self._shown(runs, state.id, unit, follow))
+                shown = [self._log(unit.log)] if unit.cached and unit.log else runs.live(state.id, unit.name)
+                yield from ((unit.name, piece) for piece in shown)
 
-    def _shown(self, runs: RunStore, run_id: str, unit: StepRun, follow: bool) -> Iterator[Live]:
+    def _followed(self, runs: RunStore, run_id: str, step: str | None) -> Iterator[tuple[str, Live]]:
         from nbkube.runs import Live
 
-        if unit.cached and unit.log:
-            yield Live(text=self._store().get(unit.log).decode("utf-8", "replace"), stream="stdout")
-        elif follow:
-            yield from runs.follow(run_id, unit.name)
-        else:
-            yield from runs.live(run_id, unit.name)
+        for seen in runs.watch(run_id):
+            if step not in (None, seen.step):
+                continue
+            if isinstance(seen, Live):
+                yield seen.step, seen
+            elif seen.event == "step-ended":
+                if seen.cached and seen.log:
+                    yield seen.step, self._log(seen.log)
+                found = runs.load(run_id).step(seen.step)
+                if step is not None and found is not None and found.phase.ended:
+                    return
+
+    def _log(self, digest: str) -> Live:
+        from nbkube.runs import Live
+
+        return Live(text=self._store().get(digest).decode("utf-8", "replace"), stream="stdout")
 
     def artifacts(self, run_id: str) -> Artifacts:
         """Return what a run has left."""
@@ -344,6 +438,70 @@ class Client:
         for manifest in self._manifests(self.status(run_id)):
             bound.update(manifest.outputs)
         return {name: ref for name, ref in bound.items() if ref.kind != "deleted"}
+
+    # -- state both ways -------------------------------------------------------------------------------------------
+
+    def open_step(self, run_id: str, step: str, output: Path | None = None) -> Opened:
+        """Write a notebook whose first cell brings a kernel to where a step began, or to the cell where it failed.
+
+        Raises:
+            NotFoundError: there is no such run or step, or the step has not begun.
+            NbkubeError: the file exists.
+        """
+        from nbkube.interactive.opening import open_step
+
+        state = self.status(run_id)
+        default = self._store_url is None
+        return open_step(self._store(), state, step, output, project=self._root(), default_store=default)
+
+    def restore_step(self, run_id: str, step: str, shell: Any) -> Restored:
+        """Bring an IPython shell to where a step began, or to the cell where it failed.
+
+        Raises:
+            NotFoundError: there is no such run or step, or the step has not begun.
+            RunError: a cell that ran well in the run fails here.
+            StateError: a value cannot be loaded.
+        """
+        from nbkube.interactive.opening import restore_step
+
+        store, state = self._store(), self.status(run_id)
+        return restore_step(store, state, step, shell, project=self._root(), work=f"{STORE_FOLDER}/opened")
+
+    def pull(
+        self, run_id: str, step: str, names: Sequence[str], live: dict[str, Any], *, overwrite: bool = False
+    ) -> Pulled:
+        """Bind results of a step in a namespace; functions and classes that it has in another version stay.
+
+        Raises:
+            NotFoundError: there is no such run, step or name.
+            NbkubeError: a name is bound already; nothing is bound then.
+        """
+        from nbkube.interactive.inputs import outputs_of
+        from nbkube.interactive.pull import pull
+
+        store, state = self._store(), self.status(run_id)
+        bindings, made = outputs_of(store, state, step)
+        return pull(bindings, made, names, live, store, root=str(self._root()), overwrite=overwrite)
+
+    def changes_of(self, opened: Path, notebook: Path | None = None) -> Changes:
+        """Return what an opened step changes in the notebook it came from; nothing is written.
+
+        Raises:
+            NotebookError: a cell has changed in the notebook since the run.
+        """
+        from nbkube.interactive.apply import changes_of
+
+        return changes_of(opened, notebook)
+
+    def apply(self, changes: Changes) -> None:
+        """Write the changes to the notebook, and nothing else.
+
+        Raises:
+            NotebookError: the file has changed since it was read, or cannot be written.
+        """
+        from nbkube.interactive.apply import apply
+
+        apply(changes)
 
     def report(self, run_id: str) -> Report:
         """Return a run as plain data for `nbkube.report`: steps with their executed cells, edges, metrics."""
@@ -463,6 +621,11 @@ class Client:
 
         return find_root(notebook or (self._project or Path.cwd()) / "notebook")
 
+    @property
+    def store_url(self) -> str:
+        """The address of the store of this client's project."""
+        return self._store().url
+
     def _store(self, root: Path | None = None) -> ObjectStore:
         from nbkube.storage import open_store
 
@@ -489,16 +652,16 @@ class Client:
 
     def _manifests(self, state: RunState) -> list[StepManifest]:
         """Return the results of a run's steps in notebook order, each once."""
-        from nbkube.runtime.program import StepManifest
+        from nbkube.runtime.cache import read_manifest
 
         store = self._store()
         found: dict[str, StepManifest] = {}
         for step in state.steps:
             if step.manifest and step.manifest not in found:
-                data = store.read(step.manifest)
-                if data is None:
+                manifest = read_manifest(store, step.manifest)
+                if manifest is None:
                     raise NotFoundError(f"the result of step {step.name} is no longer in the store. Run it again.")
-                found[step.manifest] = msgspec.json.decode(data, type=StepManifest)
+                found[step.manifest] = manifest
         return list(found.values())
 
 

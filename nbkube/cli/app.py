@@ -25,7 +25,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-NotebookPath = Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="The notebook (.ipynb).", show_default=False)]
+NotebookPath = Annotated[
+    Path, typer.Argument(metavar="NOTEBOOK", help="The notebook (.ipynb, or a percent script .py).", show_default=False)
+]
 Store = Annotated[
     str | None,
     typer.Option("--store", metavar="FOLDER", help="Where results are kept (default: .nbkube in the project)."),
@@ -92,13 +94,21 @@ def show(
     param: Parameter = None,
     params: ParameterFile = None,
     set_: Setting = None,
+    mermaid: Annotated[
+        bool, typer.Option("--mermaid", help="Print the graph as a Mermaid diagram, for markdown.")
+    ] = False,
+    store: Store = None,
     json: AsJson = False,
 ) -> None:
     """Show steps and what flows between them. Nothing is run."""
     from nbkube.cli import pipelines
 
-    pipeline = pipelines.built(_client(None, notebook), notebook, param, params, set_)
-    if json:
+    pipeline = pipelines.built(_client(store, notebook), notebook, param, params, set_)
+    if mermaid:
+        from nbkube.cli.mermaid import mermaid as diagram
+
+        write(diagram(pipeline))
+    elif json:
         write(pipelines.as_json(pipeline))
     else:
         pipelines.draw_pipeline(pipeline)
@@ -113,12 +123,13 @@ def check(
     param: Parameter = None,
     params: ParameterFile = None,
     set_: Setting = None,
+    store: Store = None,
     json: AsJson = False,
 ) -> None:
     """Report every error and warning at once. Nothing is run."""
     from nbkube.cli import pipelines
 
-    pipeline = pipelines.built(_client(None, notebook), notebook, param, params, set_)
+    pipeline = pipelines.built(_client(store, notebook), notebook, param, params, set_)
     if json:
         import msgspec
 
@@ -199,6 +210,31 @@ def run(
 
 @app.command()
 @guarded
+def trace(
+    notebook: NotebookPath,
+    param: Parameter = None,
+    params: ParameterFile = None,
+    set_: Setting = None,
+    parallel: Annotated[
+        int | None,
+        typer.Option("--parallel", "-j", min=1, metavar="N", help="Steps that may run at once (default: by CPUs)."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")] = False,
+    store: Store = None,
+    json: AsJson = False,
+) -> None:
+    """Run every step for its record, then show the pipeline as it was seen."""
+    from nbkube.cli import tracing
+
+    raise typer.Exit(
+        tracing.trace(
+            _client(store, notebook), notebook, param, params, set_, parallel=parallel, quiet=quiet, json=json
+        )
+    )
+
+
+@app.command()
+@guarded
 def runs(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="Show the newest N runs.")] = 20,
     experiment: Annotated[
@@ -268,6 +304,42 @@ def artifacts(
         results.export_files(client, run, files, json=json)
     else:
         results.list_artifacts(client, run, json=json)
+
+
+@app.command("open")
+@guarded
+def open_(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="The run's id, its beginning or end, or last.", autocompletion=_runs)
+    ],
+    step: Annotated[str, typer.Argument(metavar="STEP", help="The step to open.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="The notebook to write."),
+    ] = None,
+    store: Store = None,
+    json: AsJson = False,
+) -> None:
+    """Write a notebook that goes on where a step began, or at the cell where it failed."""
+    from nbkube.cli import opening
+
+    raise typer.Exit(opening.open_step(_client(store), run, step, output, json=json))
+
+
+@app.command()
+@guarded
+def apply(
+    opened: Annotated[Path, typer.Argument(metavar="FILE", help="A notebook that open has written.")],
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="NOTEBOOK", help="The notebook to change (default: its source).")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Take what was changed in an opened step back to its notebook. Shows the difference and asks."""
+    from nbkube.cli import opening
+
+    raise typer.Exit(opening.apply(_client(None), opened, to, yes=yes, json=json))
 
 
 @app.command()

@@ -48,6 +48,19 @@ def step_options(texts: Iterable[str]) -> Options:
     return options
 
 
+def duration(text: str, option: str) -> float:
+    """Read a time such as 90s, 30m, 2h; `0` is allowed. Returns seconds."""
+    from nbkube.pipeline.quantities import AmountError
+    from nbkube.pipeline.quantities import duration as seconds
+
+    if text == "0":
+        return 0.0
+    try:
+        return seconds(text)
+    except AmountError as error:
+        raise NbkubeError(f"{option} {error}. Fix: {error.hint}.") from None
+
+
 def parameter_file(path: Path | None) -> dict[str, Any]:
     """Read parameters from a JSON or TOML file: one table of names and values."""
     if path is None:

@@ -52,7 +52,10 @@ class RunUnit(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Run(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A submission as it was made; never changed. `notebook` is relative to `root`, `created` seconds since 1970."""
+    """A submission as it was made; never changed. `notebook` is relative to `root`, `created` seconds since 1970.
+
+    A run that began with the variables of a live kernel names the step it began with in `begins`.
+    """
 
     id: str
     created: float
@@ -68,6 +71,7 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     root: str = ""
     use_cache: bool = True
     version: str = ""
+    begins: str = ""
 
 
 class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -101,6 +105,7 @@ class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     manifest: str = ""
     executed: str = ""
     log: str = ""
+    observed: str = ""
     failure: Failure | None = None
     metrics: dict[str, Any] = {}
     with_steps: tuple[str, ...] = msgspec.field(default=(), name="with")
@@ -128,7 +133,8 @@ class StepRun(msgspec.Struct, frozen=True, omit_defaults=True):
     """What has become of one unit in a run.
 
     `cell` is the cell being run, `cells_done` those finished. `manifest` names the record of the result, `executed`
-    and `log` are digests. `attempts` counts processes started in this run.
+    and `log` are digests. `attempts` counts processes started in this run. `observed` is the digest of what an attempt
+    that failed was seen to do (JSON: `StepManifest`); nobody finds it as a result.
     """
 
     name: str
@@ -148,6 +154,7 @@ class StepRun(msgspec.Struct, frozen=True, omit_defaults=True):
     manifest: str = ""
     executed: str = ""
     log: str = ""
+    observed: str = ""
     failure: Failure | None = None
     fused: tuple[str, ...] = ()
 

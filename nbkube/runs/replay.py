@@ -108,6 +108,7 @@ class Story:
             manifest=event.manifest,
             executed=event.executed,
             log=event.log,
+            observed=event.observed,
             failure=failure,
         )
 

@@ -1,12 +1,15 @@
-"""`python -m tests.cluster build|up|down|status|load-image`: the bench from a terminal."""
+"""`python -m tests.cluster build|up|down|status|load-image|packages|demo`: the bench from a terminal."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
 import sys
 import time
 
-from tests.cluster import bench, layout, lifecycle, parts, preflight
+from tests.cluster import bench, layout, lifecycle, parts, preflight, profile
+from tests.cluster.api import Api
 from tests.cluster.layout import BenchError
 from tests.cluster.servers import Servers
 
@@ -21,6 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("down", help="stop it and remove everything it made")
     commands.add_parser("status", help="say what is built and what runs")
     commands.add_parser("load-image", help="push the images with nbkube as it is in this checkout")
+    commands.add_parser("packages", help="print the Debian packages this machine lacks")
+    demo = commands.add_parser("demo", help="run a command with a profile `bench` that names a namespace of the bench")
+    demo.add_argument("argv", nargs="+", metavar="COMMAND")
     options = parser.parse_args(arguments)
     try:
         return int(_COMMANDS[options.command](options))
@@ -78,7 +84,27 @@ def _load_image(_: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"build": _build, "up": _up, "down": _down, "status": _status, "load-image": _load_image}
+def _packages(_: argparse.Namespace) -> int:
+    _say(" ".join(preflight.missing_packages()))
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    """Run a command as a user of the bench would, in a namespace and a bucket that are kept."""
+    found = bench.replace_images(bench.read(), lifecycle.load_image(layout.CHECKOUT))
+    variables = profile.use(found, Api(found.kubeconfig), "demo", "demo", found.run_folder / "config")
+    return subprocess.run(options.argv, env={**os.environ, **variables}, check=False).returncode
+
+
+_COMMANDS = {
+    "build": _build,
+    "up": _up,
+    "down": _down,
+    "status": _status,
+    "load-image": _load_image,
+    "packages": _packages,
+    "demo": _demo,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

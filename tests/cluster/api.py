@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 from tests.cluster.layout import BenchError
 
 Object = dict[str, Any]
+_APPLY = {"fieldManager": "bench", "force": "true", "fieldValidation": "Strict"}
 
 
 class ApiError(BenchError):
-    """The API server refused a request: `status` is HTTP's, the message is the server's own."""
+    """The API server refused a request: `status` is HTTP's, the message its own. Status 0: it is not reachable."""
 
     def __init__(self, status: int, message: str) -> None:
         self.status = status
@@ -37,17 +38,22 @@ class Api:
         path: str,
         body: Object | bytes | None = None,
         content: str = "application/json",
-        **query: str,
+        query: Mapping[str, str] | None = None,
     ) -> Any:
         """Send one request and return the decoded answer, text where it is no JSON. Raises ApiError."""
-        answer = self._pool.request(
-            method,
-            f"{self._server}{path}{'?' if query else ''}{urlencode(query)}",
-            body=json.dumps(body) if isinstance(body, dict) else body,
-            headers={"Content-Type": content, "Accept": "application/json"},
-            retries=False,
-            timeout=60,
-        )
+        from urllib3.exceptions import HTTPError
+
+        try:
+            answer = self._pool.request(
+                method,
+                f"{self._server}{path}{'?' if query else ''}{urlencode(query or {})}",
+                body=json.dumps(body) if isinstance(body, dict) else body,
+                headers={"Content-Type": content, "Accept": "application/json"},
+                retries=False,
+                timeout=60,
+            )
+        except HTTPError as error:
+            raise ApiError(0, f"{self._server} is not reachable: {error}") from error
         text = answer.data.decode(errors="replace")
         is_json = answer.headers.get("Content-Type", "").startswith("application/json")
         if answer.status >= 300:
@@ -56,11 +62,13 @@ class Api:
 
     def get(self, path: str, **query: str) -> Any:
         """Read an object, a list or a text such as a log."""
-        return self.request("GET", path, **query)
+        return self.request("GET", path, query=query)
 
     def create(self, manifest: Object, **query: str) -> Object:
         """Create an object; unknown fields are refused."""
-        answer: Object = self.request("POST", collection(manifest), manifest, fieldValidation="Strict", **query)
+        answer: Object = self.request(
+            "POST", collection(manifest), manifest, query={"fieldValidation": "Strict", **query}
+        )
         return answer
 
     def apply(self, *manifests: Object) -> None:
@@ -68,7 +76,7 @@ class Api:
         for manifest in manifests:
             path = f"{collection(manifest)}/{manifest['metadata']['name']}"
             kind = "application/apply-patch+yaml"
-            self.request("PATCH", path, manifest, kind, fieldManager="bench", force="true", fieldValidation="Strict")
+            self.request("PATCH", path, manifest, kind, _APPLY)
 
     def patch(self, path: str, change: Object) -> Object:
         """Merge a change into an object."""
@@ -79,7 +87,7 @@ class Api:
         """Delete an object; one that is gone already is no error."""
         query = {} if grace_seconds is None else {"gracePeriodSeconds": str(grace_seconds)}
         try:
-            self.request("DELETE", path, **query)
+            self.request("DELETE", path, query=query)
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -93,7 +101,7 @@ class Api:
                 if done(last):
                     return last
             except ApiError as error:
-                if error.status not in {404, 429, 503}:  # not there yet, or its storage is starting
+                if error.status not in {0, 404, 429, 503}:  # not there yet, or the server is just starting
                     raise
                 last = {"status": str(error)}
             if time.monotonic() > deadline:

@@ -45,9 +45,11 @@ class Image(msgspec.Struct, frozen=True):
 
 def write_layer(path: Path, entries: Iterable[tuple[tarfile.TarInfo, BinaryIO | None]]) -> Layer:
     """Write a tar file; equal entries in equal order give equal bytes."""
-    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+    unfinished = path.with_suffix(".unfinished")
+    with tarfile.open(unfinished, "w", format=tarfile.PAX_FORMAT) as tar:
         for info, content in entries:
             tar.addfile(info, content)
+    unfinished.rename(path)
     return seal(path)
 
 

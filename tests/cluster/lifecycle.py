@@ -82,31 +82,36 @@ def is_up() -> bool:
 
 
 def load_image(checkout: Path) -> Images:
-    """Push the images with nbkube as it is in `checkout` and return their references.
+    """Push the images with nbkube as it is in `checkout` and return the references of all images of the running bench.
 
-    The layers below are in the registry already, so this takes the seconds of building a wheel.
+    The layers below are in the registry already, so this takes the seconds of building a wheel. The images have
+    digests of their own: who uses others is not disturbed.
     """
+    base, tensorflow = _push_step_images(checkout)
+    return Images(base=base, tensorflow=tensorflow, argoexec=bench.read().images.argoexec)
+
+
+def _push_step_images(checkout: Path) -> tuple[str, str]:
     built = {part.name: part for part in python_layers.parts()}
     for part in built.values():
         if not part.is_built:
             raise BenchError(f"{part.name} is not built yet for these libraries; `python -m tests.cluster build`")
     layers = {name: python_layers.built_layer(part) for name, part in built.items()}
     nbkube = python_layers.nbkube_layer(checkout, layout.cache_folder() / "nbkube")
-    base = images.push(python_layers.step_image(False, layers, nbkube))
-    tensorflow = images.push(python_layers.step_image(True, layers, nbkube))
-    return Images(base=base, tensorflow=tensorflow, argoexec=_push_program("argoexec", golang.ARGO_VERSION, "argo"))
+    base, tensorflow = (images.push(python_layers.step_image(large, layers, nbkube)) for large in (False, True))
+    return base, tensorflow
 
 
 class _Start:
     """One start of the bench: what can happen at the same time does."""
 
     def __init__(self, built: dict[str, Part], say: Say) -> None:
-        self._built = built
+        self._folders = {name: part.use() for name, part in built.items()}
         self._say = say
         self._run = layout.run_folder()
         self._servers = Servers(self._run)
         self._pool = ThreadPoolExecutor(8)
-        self._tools = built["tools"].folder
+        self._tools = self._folders["tools"]
 
     def run(self) -> Bench:
         self._prepare()
@@ -115,8 +120,8 @@ class _Start:
         self._servers.start(control_plane.api_server(self._run, self._tools))
         for server in node.container_servers(self._run):
             self._servers.start(server)
-        self._servers.start(control_plane.minio(self._run, self._built["minio"].folder, keys[0]))
-        self._servers.start(control_plane.versitygw(self._run, self._built["versitygw"].folder, keys[1]))
+        self._servers.start(control_plane.minio(self._run, self._folders["minio"], keys[0]))
+        self._servers.start(control_plane.versitygw(self._run, self._folders["versitygw"], keys[1]))
         pushed = self._pool.submit(self._push_images)
         self._wait_for_url(f"{layout.API_SERVER}/readyz", "kube-apiserver")
         self._say("API server ready")
@@ -155,18 +160,20 @@ class _Start:
         _push_program("pause", node.PAUSE.rpartition(":")[2], "tools")
         _push_program("workflow-controller", golang.ARGO_VERSION, "argo")
         _push_program("metrics-server", golang.METRICS_SERVER_VERSION, "metrics-server")
-        return load_image(layout.CHECKOUT)
+        argoexec = _push_program("argoexec", golang.ARGO_VERSION, "argo")
+        base, tensorflow = _push_step_images(layout.CHECKOUT)
+        return Images(base=base, tensorflow=tensorflow, argoexec=argoexec)
 
     def _install(self, api: Api, pushed: Future[Images]) -> Images:
-        definitions = self._pool.submit(addons.install_argo_definitions, api, self._built["argo"].folder)
+        definitions = self._pool.submit(addons.install_argo_definitions, api, self._folders["argo"])
         addons.install_storage_class(api)
         references = pushed.result()
         self._say("images are in the registry")
         self._pool.submit(self._pull, references)
-        addons.install_metrics_server(api, self._built["metrics-server"].folder)
+        addons.install_metrics_server(api, self._folders["metrics-server"])
         definitions.result()
         self._say("Argo's full definitions are served")
-        addons.install_argo(api, self._built["argo"].folder)
+        addons.install_argo(api, self._folders["argo"])
         self._wait_for_node(api)
         self._say("node ready, with its devices")
         self._wait_for_url(f"http://{layout.MINIO_ADDRESS}/minio/health/live", "minio")

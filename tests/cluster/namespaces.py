@@ -26,7 +26,7 @@ def make_namespace(api: Api, name: str, bench: Bench) -> None:
     rule = {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}
     api.apply(
         addons.namespace(name, {**addons.RESTRICTED, "nbkube.io/bench-test": "true"}),
-        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata(addons.ARTIFACT_SECRET), "data": _encoded(keys)},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata(addons.ARTIFACT_SECRET), "data": encoded(keys)},
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(RUNNER)},
         {
             "apiVersion": "v1",
@@ -49,7 +49,7 @@ def make_namespace(api: Api, name: str, bench: Bench) -> None:
 
 def remove_namespace(api: Api, name: str) -> None:
     """Delete a namespace with its pods at once; its objects vanish in the background."""
-    api.request("DELETE", f"/api/v1/namespaces/{name}/pods", gracePeriodSeconds="0")
+    api.request("DELETE", f"/api/v1/namespaces/{name}/pods", query={"gracePeriodSeconds": "0"})
     api.delete(f"/api/v1/namespaces/{name}")
 
 
@@ -91,5 +91,6 @@ def log(api: Api, namespace: str, name: str) -> str:
     return str(api.get(f"/api/v1/namespaces/{namespace}/pods/{name}/log"))
 
 
-def _encoded(values: dict[str, str]) -> dict[str, str]:
+def encoded(values: dict[str, str]) -> dict[str, str]:
+    """Return the data of a Secret."""
     return {key: b64encode(value.encode()).decode() for key, value in values.items()}

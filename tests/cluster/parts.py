@@ -50,6 +50,11 @@ class Part(msgspec.Struct, frozen=True):
         """Tell whether the part is there, whole."""
         return (self.folder / "built.json").is_file()
 
+    def use(self) -> Path:
+        """Return the part's folder, and remember that it is in use."""
+        (self.folder / "built.json").touch()
+        return self.folder
+
 
 def build(part: Part, say: Callable[[str], None]) -> float:
     """Build `part` unless it is there, drop older versions of it, and return the seconds it took."""
@@ -67,9 +72,7 @@ def build(part: Part, say: Callable[[str], None]) -> float:
         part.make(part.folder, log)
         seconds = time.monotonic() - started
         (part.folder / "built.json").write_bytes(msgspec.json.encode({"recipe": part.recipe, "seconds": seconds}))
-        for older in part.folder.parent.glob(f"{part.name}-{'[0-9a-f]' * 16}"):
-            if older != part.folder:
-                _clear(older)
+        _clear_unused(part)
         say(f"{part.name}: built in {seconds / 60:.1f} minutes")
         return seconds
 
@@ -103,6 +106,13 @@ def lock(path: Path, *, wait: bool) -> Iterator[None]:
         except BlockingIOError:
             raise BenchError(f"another process holds {path}; wait until it has ended") from None
         yield
+
+
+def _clear_unused(part: Part) -> None:
+    """Remove versions of a part that nobody used for a month: other checkouts share the cache and may differ."""
+    for stamp in part.folder.parent.glob(f"{part.name}-{'[0-9a-f]' * 16}/built.json"):
+        if stamp.stat().st_mtime < time.time() - 30 * 86400:
+            _clear(stamp.parent)
 
 
 def _clear(folder: Path) -> None:

@@ -64,8 +64,13 @@ def _root() -> list[str]:
     return [] if os.geteuid() == 0 else ["not root: network namespaces and containers need it"]
 
 
+def missing_packages() -> list[str]:
+    """Return the Debian packages whose programs are not here."""
+    return [package for program, package in PACKAGES.items() if not shutil.which(program)]
+
+
 def _programs() -> list[str]:
-    absent = [package for program, package in PACKAGES.items() if not shutil.which(program)]
+    absent = missing_packages()
     return [f"not installed: {' '.join(absent)}; `apt-get install {' '.join(absent)}`"] if absent else []
 
 

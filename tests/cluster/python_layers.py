@@ -108,7 +108,7 @@ def nbkube_layer(checkout: Path, folder: Path) -> Layer:
 
 def built_layer(part: Part) -> Layer:
     """Return the layer that a built part holds."""
-    return msgspec.json.decode((part.folder / "layer.json").read_bytes(), type=Layer)
+    return msgspec.json.decode((part.use() / "layer.json").read_bytes(), type=Layer)
 
 
 def _source_key(checkout: Path) -> str:
@@ -132,8 +132,8 @@ def _make_debian(folder: Path, log: Path) -> None:
     site = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(SITE)"], capture_output=True, text=True, check=True
     )
-    argv = ["debootstrap", "--variant=minbase", "--include=python3,ca-certificates", _release(), root]
-    run(log, *argv, site.stdout.splitlines()[0])
+    options = ["--variant=minbase", "--include=python3,ca-certificates"]
+    run(log, "debootstrap", *options, _release(), root, site.stdout.splitlines()[0])
     if not (root / f"usr/bin/python{PYTHON}").exists():
         raise BenchError(f"Debian {_release()} has no Python {PYTHON}; run this with the Python of the distribution")
     for pattern in (*_DROPPED, "dev/*", "proc/*", "sys/*"):

@@ -28,6 +28,10 @@ class Server(msgspec.Struct, frozen=True):
     env: dict[str, str] = {}
 
 
+_children: dict[int, subprocess.Popen[bytes]] = {}
+"""Servers that this process started: they outlive it, and until then it has to collect those that end."""
+
+
 class Servers:
     """The servers whose files lie in one run folder."""
 
@@ -54,6 +58,7 @@ class Servers:
                 cwd="/",
                 start_new_session=True,
             )
+        _children[process.pid] = process
         (self._folder / f"{server.name}.pid").write_text(str(process.pid))
         return process.pid
 
@@ -124,8 +129,8 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
 
 def _is_zombie(pid: int) -> bool:
     """Tell whether a process has ended; a child of ours is collected by the way."""
-    with contextlib.suppress(ChildProcessError, OSError):
-        os.waitpid(pid, os.WNOHANG)
+    if (child := _children.get(pid)) and child.poll() is not None:
+        del _children[pid]
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:

@@ -49,14 +49,18 @@ def remove_everything(keep_logs: bool = False) -> None:
 
 def _contained() -> list[int]:
     """Return the processes of all pods."""
-    pids: set[int] = set()
-    for group in _groups():
-        with contextlib.suppress(OSError):
-            pids |= {int(line) for line in (group / "cgroup.procs").read_text().split()}
-    return sorted(pids)
+    return sorted({pid for group in groups() for pid in members(group)})
 
 
-def _groups() -> Iterator[Path]:
+def members(group: Path) -> list[int]:
+    """Return the processes of a cgroup, without those of groups below it."""
+    try:
+        return [int(line) for line in (group / "cgroup.procs").read_text().split()]
+    except OSError:  # it has just been removed
+        return []
+
+
+def groups() -> Iterator[Path]:
     """Yield the bench's cgroups, the deepest first."""
     for hierarchy in _hierarchies():
         for folder, _, _ in os.walk(hierarchy / layout.NAME, topdown=False):
@@ -72,7 +76,7 @@ def _hierarchies() -> list[Path]:
 
 def _remove_cgroups() -> None:
     def empty() -> bool:
-        for group in list(_groups()):
+        for group in list(groups()):
             with contextlib.suppress(FileNotFoundError):
                 group.rmdir()
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from nbkube.errors import ClusterError, ConflictError, NotFoundError, RefusedErr
 from tests.cluster.bench import Bench
 from tests.cluster.namespaces import pod
 from tests.cluster.private_api import PrivateApi
+from tests.cluster.wire import Wire
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -124,6 +126,51 @@ def test_a_log_is_followed_to_its_end(bench: Bench, cluster: Cluster) -> None:
     for cut in (0, 10, 29):
         assert [one.text for one in cluster.logs("talker", since=lines[cut].time)] == texts[cut + 1 :]
     assert [one.text for one in cluster.logs("talker", "main", tail=1)] == texts[-1:]
+
+
+def test_a_followed_log_comes_once_over_cut_connections(
+    bench: Bench, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = "import time\nfor n in range(400):\n    print(n, flush=True)\n    time.sleep(0.015)"
+    with Wire(bench.kubeconfig, tmp_path) as wire:
+        monkeypatch.setenv("KUBECONFIG", str(wire.kubeconfig))
+        over_wire = connect(namespace=cluster.namespace)
+        cluster.create(pod(cluster.namespace, "talker", bench.images.base, program))
+        wait_until(lambda: cluster.get(POD, "talker")["status"]["phase"] != "Pending")
+        found: list[int] = []
+        cuts = 0
+        for line in over_wire.logs("talker", follow=True):
+            found.append(int(line.text))
+            if len(found) % 80 == 0:
+                cuts += wire.cut()
+    assert found == list(range(400))
+    assert cuts >= 4
+
+
+def test_a_watch_goes_on_over_cut_connections(
+    bench: Bench, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Wire(bench.kubeconfig, tmp_path) as wire:
+        monkeypatch.setenv("KUBECONFIG", str(wire.kubeconfig))
+        over_wire = connect(namespace=cluster.namespace)
+        seen: list[str] = []
+        told: list[str] = []
+        cuts = 0
+        with over_wire.watch(CONFIG_MAP, fields="metadata.name=one", idle=5.0) as watch:
+            for change in watch:
+                told.append(change.what)
+                if change.what in ("added", "modified"):
+                    seen.append(change.object["data"]["a"])
+                    cuts += wire.cut()
+                if change.what == "synced" or seen:
+                    if len(seen) == 10:
+                        break
+                    if change.what in ("synced", "added", "modified"):
+                        cluster.apply(settings("one", a=str(len(seen))))
+    assert seen == [str(number) for number in range(10)]
+    assert cuts >= 9
+    # A cut that is mended at once is no loss of contact.
+    assert "lost" not in told
 
 
 def test_a_log_that_is_not_there(bench: Bench, cluster: Cluster) -> None:

@@ -36,14 +36,14 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_a_profile_is_made_listed_and_shown(project: Path) -> None:
-    code, _, error = nbkube(project, "profile", "init", "lab", "--set", "namespace=team-a", "--set", "trust=true")
+    code, _, error = nbkube(project, "profile", "init", "lab", "--set", "namespace=team-a", "--set", "parallelism=4")
     assert code == 0, error
     assert "profile lab is written" in error
     code, out, _ = nbkube(project, "profile", "list", "--json")
     assert json.loads(out)["default"] == "lab"
     code, out, _ = nbkube(project, "profile", "show")
     assert '  namespace = "team-a"' in out
-    assert "  trust = true" in out
+    assert "  parallelism = 4" in out
     code, out, _ = nbkube(project, "profile", "show", "--json", NBKUBE_PROFILE="local")
     assert json.loads(out)["settings"]["engine"] == "local"
     code, out, _ = nbkube(project, "profile", "manifests", "--user", "ada")

@@ -26,7 +26,6 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         "context": 'odd "name"',
         "store.url": "s3://nbkube/x",
         "parallelism": "8",
-        "trust": "true",
         "resources.cpu": "2",
         "resources.memory": "4Gi",
         "allow.secrets": '["a", "b-*"]',
@@ -34,9 +33,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = add_profile(tmp_path / "nbkube.toml", "lab", settings)
     found = load_profile("", tmp_path)
     assert (found.name, found.namespace, found.context) == ("lab", "123", 'odd "name"')
-    assert (found.parallelism, found.trust, found.resources.cpu) == (8, True, "2")
+    assert (found.parallelism, found.resources.cpu) == (8, "2")
     assert found.allow.secrets == ("a", "b-*")
-    assert "# exposure" in path.read_text()
+    assert "# registry" in path.read_text()
 
 
 def test_what_is_there_stays(tmp_path: Path) -> None:
@@ -85,6 +84,11 @@ def test_manifests_need_a_namespace_and_name_the_users() -> None:
     ]
     assert not any(one["kind"].startswith("Cluster") for one in found)
     text = as_yaml(profile, found)
+    assert "imagePullSecrets" not in text
+    pulling = Profile("lab", namespace="team-a", registry="registry.example:5000/x", pull_secrets=("login",))
+    text_of_pulling = as_yaml(pulling, manifests(pulling))
+    assert "imagePullSecrets:\n- name: login" in text_of_pulling
+    assert "secret docker-registry login --namespace team-a --docker-server=registry.example:5000" in text_of_pulling
     assert "#   kubectl create secret generic keys --namespace team-a" in text
     rules = [rule for one in found if one["kind"] == "Role" for rule in one["rules"]]
     assert not any("secrets" in rule["resources"] or "*" in (*rule["resources"], *rule["verbs"]) for rule in rules)

@@ -162,6 +162,22 @@ def test_it_says_what_may_make_the_state_differ(tmp_path: Path) -> None:
     assert all(one in text for one in doubts)
 
 
+def test_a_cell_that_shows_something_else_is_told(tmp_path: Path) -> None:
+    cells = [
+        ("step:one", "%%time\nimport itertools, os\nprint('always', object())\n'a value'"),
+        ("", "open('count.txt', 'a').write('.')\nprint(os.getpid())\n[1]"),
+        ("", "1 / 0"),
+    ]
+    notebook = write_notebook(tmp_path / "work.ipynb", cells)
+    client = Client(tmp_path)
+    opened = client.open_step(client.run(notebook).id, "one")
+    assert opened.doubts == ()
+    with live_kernel(tmp_path) as kernel:
+        shown = kernel.run_well(sources(opened.path)[0]).text
+    assert "The state may differ from the run's: cell 2 shows something else now than in the run." in shown
+    assert "cell 1 shows" not in shown
+
+
 def test_cells_that_await_are_left_to_the_person(tmp_path: Path) -> None:
     cells = [
         ("step:one", "import asyncio\na = 1"),

@@ -77,6 +77,8 @@ class Client:
         from nbkube.steps import build_programs
 
         pipeline = self._pipeline(path, parameters, options)
+        if any(one.severity == "error" for one in pipeline.diagnostics):
+            return pipeline  # it has no programs
         root, notebook = place_of(path)
         store = self._store(root)
         if next(iter(store.folders("runs/")), None) is None:

@@ -6,10 +6,11 @@ PARALLEL ?= 2
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check sentiment bench report clean
+.PHONY: help demo test lint types check sentiment bench report clean \
+  cluster-build cluster-up cluster-down test-cluster demo-cluster
 
 help:  ## Print this list
-	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.demo  ## Install, then run the digits notebook as a pipeline on this machine (no cluster, no account)
 	@echo "== examples/digits/digits.ipynb: the pipeline"
@@ -19,7 +20,22 @@ demo: $(VENV)/.demo  ## Install, then run the digits notebook as a pipeline on t
 	@echo "== run it again and nothing is executed:  $(BIN)/nbkube run examples/digits/digits.ipynb"
 
 test: $(VENV)/.test  ## Install what the tests need and run them all
-	$(BIN)/python -m pytest -n $(PARALLEL) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PARALLEL) -m "not cluster" $(PYTEST_ARGS)
+
+cluster-build: $(VENV)/.test  ## Build the Kubernetes test bench (Linux, root, Go; half an hour, once)
+	$(BIN)/python -m tests.cluster build
+
+cluster-up: $(VENV)/.test  ## Start the bench: a real node with registry, S3 servers and Argo
+	$(BIN)/python -m tests.cluster up
+
+cluster-down: $(VENV)/.test  ## Stop the bench and remove all it made
+	$(BIN)/python -m tests.cluster down
+
+test-cluster: $(VENV)/.test  ## Run the tests that need the bench; it is started, and stopped again if it was
+	$(BIN)/python -m pytest -m cluster tests/cluster $(PYTEST_ARGS)
+
+demo-cluster: cluster-up  ## Run the digits notebook on the bench
+	$(BIN)/python -m tests.cluster demo -- $(BIN)/nbkube run examples/digits/digits.ipynb --engine argo --profile bench
 
 lint: $(VENV)/.test  ## Style, formatting and the order of imports
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ that may be called from any thread.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from nbkube.errors import Diagnostic, NbkubeError, NotebookError, NotFoundError,
 from nbkube.state.model import FileEntry, OutputRef
 
 if TYPE_CHECKING:
+    from nbkube.cluster import Cluster
+    from nbkube.cluster.capacity import Capacity
     from nbkube.engines.control import RunControl
     from nbkube.engines.local import LocalRun
     from nbkube.engines.model import Listener
@@ -24,8 +27,11 @@ if TYPE_CHECKING:
     from nbkube.interactive.model import Opened, Pulled, Restored
     from nbkube.pipeline.model import Pipeline
     from nbkube.plan import Plan
+    from nbkube.preflight.doctor import Check
+    from nbkube.profiles import Profile, Profiles
     from nbkube.report.model import Report
     from nbkube.runs import Live, Phase, RunState, RunStore, RunUnit, Seen, StepRun
+    from nbkube.runs.garbage import Collected
     from nbkube.runtime.program import Failure, StepManifest
     from nbkube.storage.model import ObjectStore
     from nbkube.verify.model import Verification
@@ -55,12 +61,14 @@ class Client:
     Args:
         project: a folder of the project, by default the working directory. A notebook given to a method decides for
             itself: its project is found from its own place.
-        store: folder (later also bucket) that holds results; by default `.nbkube` in the project's root.
+        store: folder or bucket that holds results; by default the profile's, else `.nbkube` in the project's root.
+        profile: name of the profile; "" takes $NBKUBE_PROFILE, else the default of nbkube.toml, else `local`.
     """
 
-    def __init__(self, project: Path | None = None, *, store: str | None = None) -> None:
+    def __init__(self, project: Path | None = None, *, store: str | None = None, profile: str = "") -> None:
         self._project = project
         self._store_url = store
+        self._profile_name = profile
 
     # -- reading notebooks -----------------------------------------------------------------------------------------
 
@@ -217,7 +225,7 @@ class Client:
         submission = plan.submission(run.id, use_cache=use_cache, parallel=parallel)
         if engine != "local":
             raise NbkubeError(f"there is no engine {engine!r}. Fix: use the engine local.")
-        self._control(plan.root).start(run, submission, plan.files)
+        self._control(plan.root).start(run, submission, plan.files, plan.check_requests())
         return run.id
 
     def verify(
@@ -311,6 +319,27 @@ class Client:
         """
         self._control().remove(self._runs().resolve(run_id))
 
+    def collect(self, *, grace: float = 86400.0, dry_run: bool = False, scrub: bool = False) -> Collected:
+        """Remove results and blobs that no run and no reference leads to and that were not used for `grace` seconds.
+
+        Runs may go on meanwhile. With `dry_run` nothing is removed; with `scrub` every byte of the store is read
+        first, and what is damaged is named in the answer.
+
+        Raises:
+            NbkubeError: the grace period is too short while runs go on, or the store has no garbage collection.
+        """
+        from nbkube.runs import garbage
+        from nbkube.storage import CollectableStore
+
+        store = self._store()
+        if not isinstance(store, CollectableStore):
+            raise NbkubeError(f"{store.url}: garbage collection works on stores in a folder.")
+        going = [one.id for one in self.runs() if not one.phase.ended]
+        if grace < garbage.SHORTEST_GRACE and going:
+            raise NbkubeError(f"runs have not ended ({', '.join(going[:3])}). Fix: a grace period of 2h or more.")
+        damaged = tuple(garbage.scrub(store)) if scrub else ()
+        return msgspec.structs.replace(garbage.collect(store, grace=grace, dry_run=dry_run), damaged=damaged)
+
     # -- looking at runs -------------------------------------------------------------------------------------------
 
     def runs(
@@ -331,8 +360,8 @@ class Client:
     def logs(self, run_id: str, step: str | None = None, *, follow: bool = False) -> Iterator[tuple[str, Live]]:
         """Yield what the steps of a run have shown, in notebook order, with the step's name.
 
-        With `follow` it goes on until the run has ended. A step whose result came from the cache shows what it
-        showed when it was made.
+        With `follow` it comes in the order in which it is shown, until the run (or the one step) has ended. A step
+        whose result came from the cache shows what it showed when it was made.
 
         Raises:
             NotFoundError: there is no such run or step.
@@ -342,19 +371,33 @@ class Client:
         names = [unit.name for unit in state.steps]
         if step is not None and step not in names:
             raise NotFoundError(f"run {state.id} has no step {step!r}. Its steps: {', '.join(names)}.")
+        if follow:
+            yield from self._followed(runs, state.id, step)
+            return
         for unit in state.steps:
             if step in (None, unit.name):
-                yield from ((unit.name, piece) for piece in self._shown(runs, state.id, unit, follow))
+                shown = [self._log(unit.log)] if unit.cached and unit.log else runs.live(state.id, unit.name)
+                yield from ((unit.name, piece) for piece in shown)
 
-    def _shown(self, runs: RunStore, run_id: str, unit: StepRun, follow: bool) -> Iterator[Live]:
+    def _followed(self, runs: RunStore, run_id: str, step: str | None) -> Iterator[tuple[str, Live]]:
         from nbkube.runs import Live
 
-        if unit.cached and unit.log:
-            yield Live(text=self._store().get(unit.log).decode("utf-8", "replace"), stream="stdout")
-        elif follow:
-            yield from runs.follow(run_id, unit.name)
-        else:
-            yield from runs.live(run_id, unit.name)
+        for seen in runs.watch(run_id):
+            if step not in (None, seen.step):
+                continue
+            if isinstance(seen, Live):
+                yield seen.step, seen
+            elif seen.event == "step-ended":
+                if seen.cached and seen.log:
+                    yield seen.step, self._log(seen.log)
+                found = runs.load(run_id).step(seen.step)
+                if step is not None and found is not None and found.phase.ended:
+                    return
+
+    def _log(self, digest: str) -> Live:
+        from nbkube.runs import Live
+
+        return Live(text=self._store().get(digest).decode("utf-8", "replace"), stream="stdout")
 
     def artifacts(self, run_id: str) -> Artifacts:
         """Return what a run has left."""
@@ -498,6 +541,81 @@ class Client:
             notebook=state.run.notebook,
         )
 
+    # -- profiles and clusters -------------------------------------------------------------------------------------
+
+    def profiles(self) -> Profiles:
+        """Return all profiles that the project's and the user's nbkube.toml hold.
+
+        Raises:
+            ProfileError: a file is wrong.
+        """
+        from nbkube.profiles import load_profiles
+
+        return load_profiles(self._root())
+
+    def profile(self, root: Path | None = None) -> Profile:
+        """Return the profile in force (of the project at `root`, by default this one's).
+
+        Raises:
+            ProfileError: there is no such profile, or a file is wrong.
+        """
+        from nbkube.profiles import load_profile
+
+        return load_profile(self._profile_name, root or self._root())
+
+    def add_profile(self, name: str, settings: Mapping[str, str], *, for_user: bool = False) -> Path:
+        """Add a profile to the project's nbkube.toml, or the user's own, and return the file's path.
+
+        Raises:
+            ProfileError: there is one of this name in the file, or a setting is wrong; nothing is written.
+        """
+        from nbkube.profiles import user_file
+        from nbkube.profiles.write import FILE, add_profile
+
+        return add_profile(user_file() if for_user else self._root() / FILE, name, settings)
+
+    def manifests(
+        self, namespace: str = "", *, users: Sequence[str] = (), groups: Sequence[str] = (), capacity: bool = False
+    ) -> str:
+        """Return as YAML what an admin applies so that the profile's namespace can run notebooks.
+
+        Raises:
+            ProfileError: no namespace is named.
+        """
+        from nbkube.profiles.manifests import as_yaml, manifests
+
+        profile = self.profile()
+        found = manifests(profile, namespace, users=users, groups=groups, capacity=capacity)
+        return as_yaml(profile, found)
+
+    def cluster(self) -> Cluster:
+        """Return the profile's cluster; nothing is sent yet.
+
+        Raises:
+            ClusterError: no cluster is known here.
+        """
+        from nbkube.cluster import connect
+
+        profile = self.profile()
+        return connect(profile.context, profile.namespace)
+
+    def doctor(self) -> Iterator[Check]:
+        """Look at everything a run with the profile needs, and yield what was found of each part."""
+        from nbkube.preflight.doctor import examine
+
+        yield from examine(self.profile(), self.cluster, self._store)
+
+    def resources(self) -> Capacity:
+        """Return what there is and what is free: on the profile's cluster, or on this machine.
+
+        Raises:
+            ClusterError: the cluster cannot be reached.
+        """
+        from nbkube.cluster.capacity import survey
+        from nbkube.preflight.machine import this_machine
+
+        return survey(self.cluster()) if self.profile().engine == "argo" else this_machine()
+
     # -- places ----------------------------------------------------------------------------------------------------
 
     def _root(self, notebook: Path | None = None) -> Path:
@@ -513,7 +631,15 @@ class Client:
     def _store(self, root: Path | None = None) -> ObjectStore:
         from nbkube.storage import open_store
 
-        return open_store(self._store_url or (root or self._root()) / STORE_FOLDER)
+        place = root or self._root()
+        if self._store_url:
+            return open_store(self._store_url)
+        chosen = self.profile(place).store
+        if "://" not in chosen.url:
+            return open_store(place / (chosen.url or STORE_FOLDER))
+        # The steps see the same variables, so that their cells read the same bucket.
+        os.environ.update(chosen.variables())
+        return open_store(chosen.url)
 
     def _control(self, root: Path | None = None) -> RunControl:
         from nbkube.engines.control import RunControl
@@ -528,16 +654,16 @@ class Client:
 
     def _manifests(self, state: RunState) -> list[StepManifest]:
         """Return the results of a run's steps in notebook order, each once."""
-        from nbkube.runtime.program import StepManifest
+        from nbkube.runtime.cache import read_manifest
 
         store = self._store()
         found: dict[str, StepManifest] = {}
         for step in state.steps:
             if step.manifest and step.manifest not in found:
-                data = store.read(step.manifest)
-                if data is None:
+                manifest = read_manifest(store, step.manifest)
+                if manifest is None:
                     raise NotFoundError(f"the result of step {step.name} is no longer in the store. Run it again.")
-                found[step.manifest] = msgspec.json.decode(data, type=StepManifest)
+                found[step.manifest] = manifest
         return list(found.values())
 
 

@@ -11,6 +11,8 @@ import msgspec
 
 from nbkube import __version__
 from nbkube.dataflow.model import Dependency
+from nbkube.engines.budget import check as check_requests
+from nbkube.engines.budget import machine
 from nbkube.engines.model import Submission, UnitPlan
 from nbkube.errors import Diagnostic, NotebookError, Place
 from nbkube.notebook.model import Notebook
@@ -67,6 +69,17 @@ class Plan(msgspec.Struct, frozen=True):
         """
         return snapshot(self.root, cache).freeze(folder / "base")
 
+    def check_requests(self) -> tuple[Diagnostic, ...]:
+        """Hold what steps ask for against this machine; return warnings.
+
+        Raises:
+            NotebookError: a step asks for more than there is.
+        """
+        found = check_requests(self.submission("").units, machine(), self.notebook)
+        if any(one.severity == "error" for one in found):
+            raise NotebookError(diagnostics=found)
+        return tuple(found)
+
     def submission(
         self, run_id: str, *, use_cache: bool = True, parallel: int | None = None, adversarial: bool = False
     ) -> Submission:
@@ -85,7 +98,7 @@ class Plan(msgspec.Struct, frozen=True):
             bindings=self.bindings,
             # What a live kernel has given is nobody else's: results are found by this run alone.
             use_cache=use_cache and not self.bindings,
-            parallel=parallel or os.cpu_count() or 1,
+            parallel=parallel or machine().parallel,
             adversarial=adversarial,
         )
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nbkube.cli import arguments
+from nbkube.cli import arguments, clusters
+from nbkube.cli.arguments import AsJson
 from nbkube.cli.faults import guarded, tell_diagnostics
 from nbkube.cli.terminal import write
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Turn a tagged notebook into a pipeline, run it, and prove that it computes what the notebook computes.",
-    epilog="Exit codes: 0 ok, 1 a run or check failed, 2 your input is wrong, 3 the store cannot be reached, "
+    epilog="Exit codes: 0 ok, 1 a run or check failed, 2 your input is wrong, 3 cluster or store cannot be reached, "
     "130 cancelled.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -27,7 +28,6 @@ app = typer.Typer(
 NotebookPath = Annotated[
     Path, typer.Argument(metavar="NOTEBOOK", help="The notebook (.ipynb, or a percent script .py).", show_default=False)
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 Store = Annotated[
     str | None,
     typer.Option("--store", metavar="FOLDER", help="Where results are kept (default: .nbkube in the project)."),
@@ -357,5 +357,7 @@ def verify(
     client = _client(None, notebook)
     raise typer.Exit(verification.verify(client, notebook, param, params, quiet=quiet, json=json))
 
+
+clusters.add_to(app)
 
 from nbkube.cli import control as control  # noqa: E402 - adds its commands to the app above

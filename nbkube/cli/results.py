@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nbkube.client import Client
 
 LAST = "last"
+_MOST_PROPOSALS = 20
 _DONE = (Phase.SUCCEEDED, Phase.CACHED)
 
 
@@ -124,6 +125,7 @@ def show_status(client: Client, name: str, *, json: bool) -> int:
     if state.metrics:
         write()
     draw_metrics(state.metrics)
+    _draw_proposals(state)
     _tell_failures(state)
     return exit_code(state.phase)
 
@@ -141,6 +143,17 @@ def draw_steps(state: RunState) -> None:
             style=tables.style(step.phase),
         )
     tables.draw(drawn)
+
+
+def _draw_proposals(state: RunState) -> None:
+    """Print what larger steps used and what to ask for."""
+    from nbkube.runs.usage import is_worth_telling, proposal
+
+    found = [one for one in map(proposal, state.steps) if one is not None and is_worth_telling(one)]
+    if found:
+        write()
+    for one in found[:_MOST_PROPOSALS]:
+        write(one_line(str(one)))
 
 
 def draw_metrics(metrics: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,7 +39,10 @@ class Result(Outcome):
 class Results:
     """The store as a run uses it."""
 
-    def __init__(self, store: ObjectStore, submission: Submission) -> None:
+    def __init__(
+        self, store: ObjectStore, submission: Submission, damaged: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._damaged = damaged
         self._store = store
         self._submission = submission
 
@@ -48,7 +51,9 @@ class Results:
     ) -> Result | None:
         """Return a result whose proof holds for what the group would see now."""
         key = self._key(group, bindings)
-        found = cache.find(self._store, key, bindings, lambda files: matches(files, view), installed_versions, wanted)
+        found = cache.find(
+            self._store, key, bindings, lambda files: matches(files, view), installed_versions, wanted, self._damaged
+        )
         return _result(found, cached=True) if found else None
 
     def commit(

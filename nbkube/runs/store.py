@@ -24,6 +24,7 @@ from nbkube.runs.process import is_alive, this_process
 from nbkube.runs.replay import replay
 from nbkube.runs.watch import Seen, watch
 from nbkube.storage.model import ObjectStore
+from nbkube.storage.seal import check_line, seal, unsealed
 
 _Line = TypeVar("_Line")
 _LETTERS = "0123456789bcdfghjklmnpqrstvwxz"
@@ -59,7 +60,7 @@ class RunStore:
         Raises:
             RunError: there is a run with this id.
         """
-        if not self._store.create(run_name(run.id), msgspec.json.encode(run)):
+        if not self._store.create(run_name(run.id), seal(msgspec.json.encode(run))):
             raise RunError(f"there is a run {run.id} already. Start another one.")
         return Recorder(self._store, run)
 
@@ -115,21 +116,6 @@ class RunStore:
         if attempt is not None:
             names = [name for name in names if name == live_name(run_id, step, attempt)]
         return _lines(self._store.read(names[-1]), Live) if names else []
-
-    def follow(self, run_id: str, step: str, *, pause: float = 0.2) -> Iterator[Live]:
-        """Yield what a step shows, now and as it comes, until step or run has ended."""
-        done: dict[str, int] = {}
-        while True:
-            state = self.load(run_id)
-            found = state.step(step)
-            ended = state.phase.ended or state.phase is Phase.UNKNOWN or found is None or found.phase.ended
-            for name in list(self._store.list(live_folder(run_id, step))):
-                pieces, size = whole_lines(self._store.read(name, done.get(name, 0)) or b"", Live)
-                done[name] = done.get(name, 0) + size
-                yield from pieces
-            if ended:
-                return
-            time.sleep(pause)
 
     def watch(self, run_id: str, *, live: bool = True, pause: float | None = None) -> Iterator[Seen]:
         """Yield a run's events and what its steps show (`Live`), from its beginning until it has ended or is lost.
@@ -236,7 +222,7 @@ class Recorder:
         step = str(event.get("step", ""))
         name = live_name(self.run.id, step, max(1, self._attempts.get(step, 0)))
         kept = {key: value for key, value in event.items() if key != "step" and value is not None}
-        self._append(name, msgspec.json.encode({"time": time.time(), **kept}) + b"\n", durable=False)
+        self._append(name, check_line(msgspec.json.encode({"time": time.time(), **kept})), durable=False)
 
     def _append(self, name: str, line: bytes, *, durable: bool) -> None:
         with self._lock:
@@ -261,7 +247,7 @@ _TOKEN = os.urandom(4).hex()
 
 
 def _line(event: RunEvent) -> bytes:
-    return msgspec.json.encode(event) + b"\n"
+    return check_line(msgspec.json.encode(event))
 
 
 def _lines(data: bytes | None, kind: type[_Line]) -> list[_Line]:
@@ -270,7 +256,10 @@ def _lines(data: bytes | None, kind: type[_Line]) -> list[_Line]:
 
 
 def _decoded(data: bytes, run_id: str) -> Run:
+    plain = unsealed(data)
+    if plain is None:
+        raise StorageError(f"the record of run {run_id} cannot be read: it is damaged. Remove runs/{run_id} by hand.")
     try:
-        return msgspec.json.decode(data, type=Run)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StorageError(f"the record of run {run_id} cannot be read ({error}). Remove it by hand.") from error
+        return msgspec.json.decode(plain, type=Run)
+    except msgspec.DecodeError as error:
+        raise StorageError(f"the record of run {run_id} cannot be read: another version made it ({error}).") from error

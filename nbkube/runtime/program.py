@@ -64,6 +64,7 @@ class StepTask(msgspec.Struct, frozen=True, omit_defaults=True):
     `workspace`: folder prepared for this attempt; `root`: path at which the user code is to see it (the project's own
     path; reached by a mount namespace, else `workspace` itself is used and paths are translated); `cwd` relative to
     it. `store`: URL of the object store. `scratch`: private folder for sockets, temporary and HOME-like things.
+    `memory_group`: the entrance of the control group that limits the step's memory ("": none does).
     """
 
     program: StepProgram
@@ -74,11 +75,13 @@ class StepTask(msgspec.Struct, frozen=True, omit_defaults=True):
     root: str
     cwd: str = "."
     scratch: str = ""
+    memory_group: str = ""
     hash_seed: str = "0"
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a unit did not finish. `kind`: error | exit | killed | timeout | unstorable | internal | input."""
+    """Why a unit did not finish. `kind`: error | exit | killed | timeout | oom | unstorable | internal |
+    input."""
 
     kind: str
     message: str

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from nbkube.errors import NbkubeError, StateError
+from nbkube.runtime import cgroups
 from nbkube.runtime.channel import Channel
 from nbkube.runtime.isolation import enter, folder_of
 from nbkube.runtime.leaving import leave
@@ -43,6 +44,7 @@ class Worker:
     def __init__(self, task: StepTask, channel: Channel, private: str) -> None:
         self._task = task
         self._channel = channel
+        cgroups.enter(task.memory_group)
         place = enter(task.workspace, task.root, task.store, private)
         folder = os.path.join(place.root, task.cwd)
         os.makedirs(folder, exist_ok=True)  # no file of it may be part of the workspace

@@ -151,3 +151,25 @@ def _result(manifest: StepManifest, *, cached: bool = False) -> Result:
         executed=manifest.executed,
         log=manifest.log,
     )
+
+
+def ended(submission: Submission, group: Group[Result], result: Result) -> list[dict[str, Any]]:
+    """Return the events that tell of a group's end, one for each of its units."""
+    phase = "Failed" if result.failure else ("Cached" if result.cached else "Succeeded")
+    return [
+        {
+            "event": "step-ended",
+            "step": submission.units[unit].program.unit,
+            "phase": phase,
+            "seconds": result.seconds,
+            "cpu_seconds": result.cpu_seconds,
+            "peak_memory": result.peak_memory,
+            "cached": result.cached,
+            "manifest": result.manifest,
+            "executed": result.executed,
+            "log": result.log,
+            "observed": result.observed,
+            "failure": msgspec.to_builtins(result.failure) if result.failure else None,
+        }
+        for unit in range(group.first, group.last + 1)
+    ]

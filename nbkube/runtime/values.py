@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+from nbkube.errors import StorageError
 from nbkube.runtime.program import StepProgram
 from nbkube.runtime.seeding import Seeding
 from nbkube.state.model import OutputRef
 from nbkube.state.namespace import Namespace
 from nbkube.state.process import Start, capture_process, random_digests, restore_process, restore_random
 from nbkube.state.publish import Published, publish
-from nbkube.storage import open_store
+from nbkube.storage import ObjectStore, open_store
 
 _HISTORY = ("_", "__", "___", "_i", "_ii", "_iii")
 
@@ -25,7 +27,7 @@ class Values:
     """
 
     def __init__(self, bindings: dict[str, OutputRef], store: str, root: str) -> None:
-        self.namespace = Namespace(bindings, open_store(store), root=root)
+        self.namespace = Namespace(bindings, reached(store), root=root)
         self._root = root
         self._start = Start.now(root)
         self._seeding = Seeding()
@@ -104,3 +106,15 @@ def recall(space: Namespace, shell: Any) -> None:
             value = space.load(name)
             if not name.startswith("_i"):
                 setattr(shell.displayhook, name, value)
+
+
+def reached(url: str) -> ObjectStore:
+    """Return a store with all that it needs loaded.
+
+    What a client of a bucket imports and reads when it is first used would else count as what the step looks at.
+    """
+    store = open_store(url)
+    if url.startswith("s3://"):
+        with contextlib.suppress(StorageError):
+            store.has("0" * 64)
+    return store

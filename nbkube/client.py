@@ -584,7 +584,7 @@ class Client:
         from nbkube.interactive.opening import open_step
 
         state = self.status(run_id)
-        default = self._store_url is None
+        default = self._store_url is None and not self._profile_name
         return open_step(self._store(), state, step, output, project=self._root(), default_store=default)
 
     def restore_step(self, run_id: str, step: str, shell: Any) -> Restored:

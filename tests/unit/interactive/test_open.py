@@ -114,13 +114,15 @@ def test_it_goes_on_at_the_failing_cell_with_all_that_was_there(
     assert not (notebook.parent / "made.txt").exists()
 
 
-def test_after_a_fix_it_goes_on(opened: Opened) -> None:
+def test_after_a_fix_it_goes_on(opened: Opened, failed: tuple[Path, Client, str]) -> None:
     with live_kernel(opened.path.parent) as kernel:
         kernel.run_well(sources(opened.path)[0])
         kernel.run_well(CELLS[7][1].replace("10 / limit", "10 / (limit or 4)"))
         kernel.run_well(CELLS[8][1])
         kernel.run_well("random.seed(5)\nrandom.random()")
         assert kernel.run_well("done == 2.5 + random.random()").values == ["True"]
+        shown = kernel.run(f"%nbkube run {failed[0]} --from end").text
+        assert "This kernel holds an opened step. Fix: take your changes back with nbkube apply" in shown
 
 
 def test_a_step_that_went_well_opens_at_its_first_cell(failed: tuple[Path, Client, str], tmp_path: Path) -> None:

@@ -91,7 +91,8 @@ class Client:
         """Return the pipeline a notebook means, faults included as diagnostics; runs and writes nothing.
 
         `content` is the notebook's JSON as it stands in an editor; without it the file is read.
-        Where an earlier run has seen steps with the same code, their edges are those it saw.
+        Where an earlier run has seen steps with the same code, their edges are those it saw. A bucket is asked only if
+        this client was given one.
 
         Raises:
             NotebookError: the file cannot be read as a notebook.
@@ -101,9 +102,11 @@ class Client:
         from nbkube.steps import build_programs
 
         pipeline = self._pipeline(path, parameters, options, content)
+        if any(one.severity == "error" for one in pipeline.diagnostics):
+            return pipeline  # it has no programs
         root, notebook = place_of(path)
-        store = self._store(root)
-        if next(iter(store.folders("runs/")), None) is None:
+        store = self._nearby_store(root)
+        if store is None or next(iter(store.folders("runs/")), None) is None:
             return pipeline
         programs = build_programs(pipeline, pipeline.values, cwd=notebook.parent.as_posix())
         return with_record(pipeline, records_of(store, notebook.as_posix(), programs))
@@ -279,7 +282,7 @@ class Client:
         """
         from nbkube.plan import Plan
 
-        plan = Plan.of(self.show(path, parameters, options), path)
+        plan = Plan.of(self._pipeline(path, parameters, options), path)
         run = plan.run("", use_cache=use_cache, engine="argo", profile=self.profile(plan.root).name)
         return self._remote(plan.root).export(plan, run, plan.submission("", use_cache=use_cache), on_event)
 
@@ -581,7 +584,7 @@ class Client:
         from nbkube.interactive.opening import open_step
 
         state = self.status(run_id)
-        default = self._store_url is None
+        default = self._store_url is None and not self._profile_name
         return open_step(self._store(), state, step, output, project=self._root(), default_store=default)
 
     def restore_step(self, run_id: str, step: str, shell: Any) -> Restored:
@@ -760,6 +763,14 @@ class Client:
     def store_url(self) -> str:
         """The address of the store of this client's project."""
         return self._store().url
+
+    def _nearby_store(self, root: Path) -> ObjectStore | None:
+        """Return the store if looking into it opens no connection, or if a person has named it; else None."""
+        try:
+            store = self._store(root)
+        except NbkubeError:
+            return None  # what is wrong with it is told by whoever needs it
+        return store if self._store_url is not None or store.url.startswith("file:") else None
 
     def _store(self, root: Path | None = None) -> ObjectStore:
         from nbkube.storage import open_store

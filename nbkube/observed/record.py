@@ -11,6 +11,7 @@ from nbkube.runs import RunState, RunStore, StepRun
 from nbkube.runtime.program import StepManifest, StepProgram
 from nbkube.state.model import AGAIN
 from nbkube.storage.model import ObjectStore
+from nbkube.storage.seal import unsealed
 
 MOST_RUNS = 10
 """How many of a notebook's runs are looked at, the newest first."""
@@ -61,9 +62,9 @@ def records_of(store: ObjectStore, notebook: str, programs: Sequence[StepProgram
 
 
 def _record(store: ObjectStore, state: RunState, step: StepRun) -> UnitRecord | None:
-    data = store.read(step.manifest)
+    data = unsealed(store.read(step.manifest) or b"")
     if data is None:
-        return None
+        return None  # gone, or damaged: who runs the step again sets it aside
     manifest = msgspec.json.decode(data, type=StepManifest)
     alone = len(manifest.units) == 1
     outputs = {name: ref for name, ref in manifest.outputs.items() if ":" not in name}

@@ -19,8 +19,8 @@ from nbkube.engines.argo.pods import LOCKED, executor_patch, pod_security
 from nbkube.engines.argo.workflow import size
 from tests.benchmarks.measure import Line, show
 from tests.building import CellText
-from tests.cluster import layout, lifecycle
 from tests.cluster import bench as running
+from tests.cluster import layout, lifecycle
 from tests.cluster.api import Api
 from tests.cluster.namespaces import RUNNER, make_namespace, remove_namespace
 from tests.cluster.projects import Project, project

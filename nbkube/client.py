@@ -364,7 +364,8 @@ class Client:
             NotFoundError: there is no such run.
             RunError: the run is going on.
         """
-        self._control().remove(self._runs().resolve(run_id))
+        run_id = self._runs().resolve(run_id)
+        self._control_of(run_id).remove(run_id)
 
     def collect(self, *, grace: float = 86400.0, dry_run: bool = False, scrub: bool = False) -> Collected:
         """Remove results and blobs that no run and no reference leads to and that were not used for `grace` seconds.

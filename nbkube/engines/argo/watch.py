@@ -106,6 +106,8 @@ def finish(store: ObjectStore, submission: Submission, news: WorkflowNews, death
     if end["phase"] == Phase.FAILED:
         for step in state.steps:
             death = deaths.get(step.name)
+            if death is None and step.name in news.failed:
+                death = Death("", f"its pod failed: {news.failed[step.name]}")
             if death is not None and not step.phase.ended:
                 failure = Failure("killed", death.message, type=death.reason, exit_code=death.exit_code)
                 told = {"phase": "Failed", "failure": msgspec.to_builtins(failure), "time": time.time()}

@@ -24,6 +24,8 @@ from nbkube.state.snapshot import FileView
 from nbkube.state.workspace import remove_tree
 from nbkube.storage.model import ObjectStore
 
+_MANY_FILES = 50
+
 
 class Remote:
     """The cluster of a profile with this machine's way to the profile's store.
@@ -113,4 +115,14 @@ class Remote:
 
 
 def _uploading(tell: Listener) -> Callable[[int, int], None]:
-    return lambda done, total: tell({"event": "uploading", "done": done, "total": total})
+    """Tell of many files in tenths: most projects are sent before anybody would read it."""
+    told = 0
+
+    def uploading(done: int, total: int) -> None:
+        nonlocal told
+        tenth = 10 * done // total
+        if total >= _MANY_FILES and tenth > told:
+            told = tenth
+            tell({"event": "uploading", "done": done, "total": total})
+
+    return uploading

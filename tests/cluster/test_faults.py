@@ -1,113 +1,90 @@
-"""What tests of nbkube break and mend: each part dies for real and serves again with what it had."""
+"""Pods that are deleted, evicted or killed in the middle of a run: it ends right, and what was finished is kept."""
 
 from __future__ import annotations
 
 import threading
-import urllib.request
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.cluster import faults, layout
-from tests.cluster.api import Api, ApiError
+from nbkube.runs import Phase, RunState
+from tests.building import CellText
+from tests.cluster.api import Api
 from tests.cluster.bench import Bench
-from tests.cluster.namespaces import finished, log, pod
-from tests.cluster.s3 import client, make_bucket
+from tests.cluster.projects import Project, pods, project
 
-pytestmark = pytest.mark.faults
-
-
-@pytest.mark.parametrize("name", ["kube-apiserver", "etcd"])
-def test_a_control_plane_that_dies_forgets_nothing(bench: Bench, api: Api, namespace: str, name: str) -> None:
-    kept = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kept", "namespace": namespace}}
-    api.create({**kept, "data": {"answer": "42"}})
-    with faults.without(bench, name), pytest.raises(ApiError):
-        Api(bench.kubeconfig).create({**kept, "metadata": {"name": "lost", "namespace": namespace}}, timeout="3s")
-    assert api.get(f"/api/v1/namespaces/{namespace}/configmaps/kept")["data"] == {"answer": "42"}
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.faults]
+CELLS: list[CellText] = [
+    ("step:first", "import time\nfirst = time.time_ns()"),
+    ("step:long", "import time\nbase = first\ntime.sleep(15)\nlong = base"),
+    ("pipeline-metrics", "same = long == first"),
+]
 
 
-@pytest.mark.parametrize("name", ["minio", "versitygw"])
-def test_an_s3_server_that_dies_keeps_its_objects(bench: Bench, namespace: str, name: str) -> None:
-    import io
-
-    from minio.error import MinioException
-    from urllib3.exceptions import HTTPError
-
-    server = getattr(bench, name)
-    make_bucket(server, namespace)
-    client(server).put_object(bucket_name=namespace, object_name="kept", data=io.BytesIO(b"42"), length=2)
-    with faults.without(bench, name), pytest.raises((MinioException, HTTPError, OSError)):
-        client(server).stat_object(bucket_name=namespace, object_name="kept")
-    assert client(server).get_object(bucket_name=namespace, object_name="kept").read() == b"42"
+@pytest.fixture
+def mine(bench: Bench, api: Api, namespace: str, tmp_path: Path) -> Iterator[Project]:
+    with project(tmp_path / "project", bench, api, namespace) as found:
+        yield found
 
 
-def test_a_pod_starts_without_the_registry_once_its_image_is_on_the_node(
-    bench: Bench, api: Api, namespace: str
-) -> None:
-    api.create(pod(namespace, "before", bench.images.base, "print(1)"))
-    finished(api, namespace, "before")
-    with faults.without(bench, "registry"):
-        with pytest.raises(OSError, match=r"refused"):
-            urllib.request.urlopen(f"http://{layout.REGISTRY}/v2/", timeout=5)
-        api.create(pod(namespace, "during", bench.images.base, "print(2)"))
-        finished(api, namespace, "during")
-    assert log(api, namespace, "during").strip() == "2"
+def disturbed(mine: Project, api: Api, harm: Callable[[dict[str, Any]], None]) -> RunState:
+    """Run the notebook, and do harm to the pod of its long step once its cell runs."""
+    done = threading.Event()
+
+    def listen(event: Any) -> None:
+        if event.get("step") == "long" and event.get("event") == "started" and not done.is_set():
+            done.set()
+            time.sleep(2)
+            harm(
+                next(one for one in pods(api, mine.namespace) if one["metadata"]["labels"]["nbkube.io/step"] == "long")
+            )
+
+    state = mine.client().run(mine.notebook(CELLS), on_event=listen)
+    assert done.is_set()
+    return state
 
 
-@pytest.mark.parametrize("name", ["kubelet", "containerd"])
-def test_pods_go_on_while_the_nodes_servers_are_dead(bench: Bench, api: Api, namespace: str, name: str) -> None:
-    api.create(pod(namespace, "steady", bench.images.base, "import time; time.sleep(6); print('done')"))
-    path = f"/api/v1/namespaces/{namespace}/pods/steady"
-    api.wait(path, lambda found: found["status"]["phase"] == "Running", 60, "the pod to run")
-    with faults.without(bench, name):
-        pass
-    assert finished(api, namespace, "steady")["status"]["phase"] == "Succeeded"
-    api.wait(f"{path}/log", lambda text: "done" in str(text), 30, "the pod's log")
+def ended_right(state: RunState) -> None:
+    assert state.phase is Phase.SUCCEEDED, (state.reason, [(one.name, one.phase, one.failure) for one in state.steps])
+    assert state.metrics == {"same": True}
+    assert [step.attempts for step in state.steps] == [1, 2, 1]
 
 
-def test_a_frozen_server_answers_once_it_is_thawed(bench: Bench) -> None:
-    health = f"{bench.minio.endpoint}/minio/health/live"
-    with faults.frozen(bench, "minio"), pytest.raises(TimeoutError):
-        urllib.request.urlopen(health, timeout=1)
-    with urllib.request.urlopen(health, timeout=10) as answer:
-        assert answer.status == 200
+def test_a_deleted_pod(mine: Project, api: Api) -> None:
+    def delete(pod: dict[str, Any]) -> None:
+        api.delete(f"/api/v1/namespaces/{mine.namespace}/pods/{pod['metadata']['name']}")
+
+    ended_right(disturbed(mine, api, delete))
 
 
-def test_watches_end_when_their_connections_are_cut(bench: Bench, api: Api, namespace: str) -> None:
-    ended = threading.Event()
+def test_a_deleted_pod_without_grace(mine: Project, api: Api) -> None:
+    def delete(pod: dict[str, Any]) -> None:
+        api.delete(f"/api/v1/namespaces/{mine.namespace}/pods/{pod['metadata']['name']}", grace_seconds=0)
 
-    def watch() -> None:
-        try:
-            Api(bench.kubeconfig).get(f"/api/v1/namespaces/{namespace}/pods", watch="1", timeoutSeconds="50")
-        except ApiError:
-            ended.set()
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    threading.Event().wait(1.0)
-    assert faults.cut_connections(6443) > 0
-    thread.join(10)
-    assert ended.is_set()
+    ended_right(disturbed(mine, api, delete))
 
 
-def test_a_killed_container_says_so(bench: Bench, api: Api, namespace: str) -> None:
-    api.create(pod(namespace, "victim", bench.images.base, "import time; time.sleep(100)"))
-    path = f"/api/v1/namespaces/{namespace}/pods/victim"
-    api.wait(path, lambda found: found["status"]["phase"] == "Running", 60, "the pod to run")
-    faults.kill_container(api, namespace, "victim")
-    (state,) = finished(api, namespace, "victim")["status"]["containerStatuses"]
-    assert state["state"]["terminated"]["exitCode"] == 137
+def test_an_evicted_pod(mine: Project, api: Api) -> None:
+    def evict(pod: dict[str, Any]) -> None:
+        name = pod["metadata"]["name"]
+        review = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": mine.namespace},
+        }
+        api.request("POST", f"/api/v1/namespaces/{mine.namespace}/pods/{name}/eviction", review)
+
+    ended_right(disturbed(mine, api, evict))
 
 
-def test_an_evicted_pod_vanishes(bench: Bench, api: Api, namespace: str) -> None:
-    api.create(pod(namespace, "evicted", bench.images.base, "import time; time.sleep(100)"))
-    path = f"/api/v1/namespaces/{namespace}/pods"
-    api.wait(f"{path}/evicted", lambda found: found["status"]["phase"] == "Running", 60, "the pod to run")
-    faults.evict(api, namespace, "evicted")
-    api.wait(path, lambda found: not found["items"], 30, "the pod to vanish")
+def test_a_workflow_that_is_deleted_is_no_run_that_goes_on_for_ever(mine: Project, api: Api) -> None:
+    def delete(pod: dict[str, Any]) -> None:
+        name = pod["metadata"]["labels"]["workflows.argoproj.io/workflow"]
+        api.delete(f"/apis/argoproj.io/v1alpha1/namespaces/{mine.namespace}/workflows/{name}")
 
-
-def test_argos_controller_comes_back(bench: Bench, api: Api) -> None:
-    faults.restart_argo(api)
-    pods = f"/api/v1/namespaces/{bench.argo_namespace}/pods"
-    (controller,) = api.get(pods, labelSelector="app=workflow-controller")["items"]
-    assert controller["status"]["phase"] == "Running"
+    state = disturbed(mine, api, delete)
+    assert (state.phase, state.reason) == (Phase.FAILED, "its Workflow has been deleted")
+    assert state.steps[0].phase is Phase.SUCCEEDED

@@ -24,17 +24,21 @@ if TYPE_CHECKING:
     from nbkube.engines.argo.control import ArgoControl
     from nbkube.engines.argo.engine import ArgoRun
     from nbkube.engines.control import RunControl
+    from nbkube.engines.forecast import Forecast
     from nbkube.engines.local import LocalRun
+    from nbkube.engines.machine import Machine
     from nbkube.engines.model import Listener
     from nbkube.interactive.apply import Changes
     from nbkube.interactive.model import Opened, Pulled, Restored
+    from nbkube.notebook.model import Notebook
     from nbkube.pipeline.model import Pipeline
+    from nbkube.pipeline.suggest import Suggestion
     from nbkube.plan import Plan
     from nbkube.preflight.doctor import Check
     from nbkube.profiles import Profile, Profiles
     from nbkube.remote import Remote
     from nbkube.report.model import Report
-    from nbkube.runs import Live, Phase, RunState, RunStore, RunUnit, Seen, StepRun
+    from nbkube.runs import Live, Phase, RunNotes, RunState, RunStore, RunUnit, Seen, StepRun
     from nbkube.runs.garbage import Collected
     from nbkube.runtime.program import Failure, StepManifest
     from nbkube.state.snapshot import FileView
@@ -77,9 +81,17 @@ class Client:
 
     # -- reading notebooks -----------------------------------------------------------------------------------------
 
-    def show(self, path: Path, parameters: Mapping[str, Any] | None = None, options: Options | None = None) -> Pipeline:
+    def show(
+        self,
+        path: Path,
+        parameters: Mapping[str, Any] | None = None,
+        options: Options | None = None,
+        *,
+        content: bytes | None = None,
+    ) -> Pipeline:
         """Return the pipeline a notebook means, faults included as diagnostics; runs and writes nothing.
 
+        `content` is the notebook's JSON as it stands in an editor; without it the file is read.
         Where an earlier run has seen steps with the same code, their edges are those it saw.
 
         Raises:
@@ -89,7 +101,7 @@ class Client:
         from nbkube.plan import place_of
         from nbkube.steps import build_programs
 
-        pipeline = self._pipeline(path, parameters, options)
+        pipeline = self._pipeline(path, parameters, options, content)
         root, notebook = place_of(path)
         store = self._store(root)
         if next(iter(store.folders("runs/")), None) is None:
@@ -98,13 +110,28 @@ class Client:
         return with_record(pipeline, records_of(store, notebook.as_posix(), programs))
 
     def _pipeline(
-        self, path: Path, parameters: Mapping[str, Any] | None = None, options: Options | None = None
+        self,
+        path: Path,
+        parameters: Mapping[str, Any] | None = None,
+        options: Options | None = None,
+        content: bytes | None = None,
     ) -> Pipeline:
         """Return the pipeline as analysis alone sees it: what is run does not depend on what has run."""
-        from nbkube.notebook import read_notebook
         from nbkube.pipeline import build_pipeline
 
-        return build_pipeline(read_notebook(path), parameters, options)
+        return build_pipeline(_notebook(path, content)[0], parameters, options)
+
+    def suggest(self, path: Path, *, content: bytes | None = None) -> tuple[Suggestion, ...]:
+        """Return tags for the cells of a notebook that have none yet; runs and writes nothing.
+
+        Raises:
+            NotebookError: the file cannot be read as a notebook.
+        """
+        from nbkube.notebook.headings import headings
+        from nbkube.pipeline.suggest import suggest_tags
+
+        notebook, data = _notebook(path, content)
+        return suggest_tags(notebook, headings(str(path), data))
 
     def check(self, path: Path, parameters: Mapping[str, Any] | None = None) -> tuple[Diagnostic, ...]:
         """Return all findings about a notebook, errors first; runs and writes nothing."""
@@ -256,6 +283,28 @@ class Client:
         plan = Plan.of(self.show(path, parameters, options), path)
         run = plan.run("", use_cache=use_cache, engine="argo", profile=self.profile(plan.root).name)
         return self._remote(plan.root).export(plan, run, plan.submission("", use_cache=use_cache), on_event)
+
+    def forecast(
+        self, path: Path, *, parameters: Mapping[str, Any] | None = None, use_cache: bool = True
+    ) -> tuple[Pipeline, tuple[Forecast, ...]]:
+        """Return the pipeline a run would be made of and for each of its steps whether its result is known already.
+
+        Nothing is started. Raises `NotebookError` where the run would be refused.
+        """
+        from nbkube.engines.forecast import forecast
+        from nbkube.plan import Plan
+        from nbkube.state.snapshot import snapshot
+
+        plan = Plan.of(self._pipeline(path, parameters), path)
+        submission = plan.submission("forecast", use_cache=use_cache)
+        view = snapshot(plan.root, plan.root / STORE_FOLDER)
+        return plan.pipeline, forecast(self._store(plan.root), submission, view)
+
+    def machine(self) -> Machine:
+        """Return what this machine has to offer for runs, and what of it is free now."""
+        from nbkube.engines.machine import this_machine
+
+        return this_machine(self._root())
 
     def verify(
         self,
@@ -450,6 +499,44 @@ class Client:
         from nbkube.runs import Live
 
         return Live(text=self._store().get(digest).decode("utf-8", "replace"), stream="stdout")
+
+    def shown(self, run_id: str, step: str, start: int = 0) -> tuple[list[Live], int, bool]:
+        """Return what a step has shown from its piece `start` on, the next `start`, and whether no more will come.
+
+        Raises:
+            NotFoundError: there is no such run or step.
+        """
+        runs = self._runs()
+        state = runs.load(runs.resolve(run_id))
+        unit = state.step(step)
+        if unit is None:
+            raise NotFoundError(f"run {state.id} has no step {step!r}.")
+        pieces = [self._log(unit.log)] if unit.cached and unit.log else list(runs.live(state.id, unit.name))
+        ended = unit.phase.ended or state.phase.ended or state.phase == "Unknown"
+        return pieces[start:], len(pieces), ended
+
+    def page(self, *, before: str = "", limit: int = 100, notebook: str | None = None) -> tuple[list[RunState], int]:
+        """Return the newest runs older than the run `before`, and how many runs there are in all."""
+        return self._runs().page(before=before, limit=limit, notebook=notebook)
+
+    def notes(self, run_id: str) -> RunNotes:
+        """Return labels and note of a run."""
+        return self._runs().notes(run_id)
+
+    def annotate(self, run_id: str, labels: Sequence[str] | None = None, note: str | None = None) -> RunNotes:
+        """Write labels or the note of a run (None leaves them) and return both."""
+        return self._runs().annotate(run_id, labels, note)
+
+    def file(self, run_id: str, path: str) -> tuple[FileEntry, Path]:
+        """Return a file that a run has made and where its bytes lie, for reading only.
+
+        Raises:
+            NotFoundError: the run has made no such file.
+        """
+        for entry in self.artifacts(run_id).files:
+            if entry.path == path and entry.kind == "file":
+                return entry, self._store().local_path(entry.digest)
+        raise NotFoundError(f"run {run_id} has made no file {path!r}.")
 
     def artifacts(self, run_id: str) -> Artifacts:
         """Return what a run has left."""
@@ -670,6 +757,11 @@ class Client:
 
     # -- places ----------------------------------------------------------------------------------------------------
 
+    @property
+    def root(self) -> Path:
+        """The project's folder."""
+        return self._root()
+
     def _root(self, notebook: Path | None = None) -> Path:
         from nbkube.state.snapshot import find_root
 
@@ -727,6 +819,19 @@ class Client:
                     raise NotFoundError(f"the result of step {step.name} is no longer in the store. Run it again.")
                 found[step.manifest] = manifest
         return list(found.values())
+
+
+def _notebook(path: Path, content: bytes | None) -> tuple[Notebook, bytes]:
+    """Read a notebook from what an editor holds, or from its file; return its bytes, too."""
+    import hashlib
+
+    from nbkube.notebook.read import parse_notebook
+    from nbkube.notebook.source import read_bytes
+
+    if content is None:
+        found = read_bytes(str(path))
+        return parse_notebook(str(path), found.data, found.digest), found.data
+    return parse_notebook(str(path), content, hashlib.sha256(content).hexdigest()), content
 
 
 def _wait(run: LocalRun | ArgoRun) -> None:

@@ -178,6 +178,22 @@ def tag(
 
 @app.command()
 @guarded
+def suggest(
+    notebook: NotebookPath,
+    accept: Annotated[bool, typer.Option("--accept", help="Write the tags into the notebook.")] = False,
+    cell: Annotated[
+        list[int] | None, typer.Option("--cell", min=1, metavar="N", help="Only this cell; may be repeated.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Suggest tags for cells that have none, from headings, what cells do, and what flows between them."""
+    from nbkube.cli import suggestion
+
+    suggestion.suggest(_client(None, notebook), notebook, cell or (), accept=accept, json=json)
+
+
+@app.command()
+@guarded
 def run(
     notebook: NotebookPath,
     param: Parameter = None,

@@ -195,3 +195,10 @@ class RunState(msgspec.Struct, frozen=True, omit_defaults=True):
     def step(self, name: str) -> StepRun | None:
         """Return a unit by its name."""
         return next((step for step in self.steps if step.name == name), None)
+
+
+class RunNotes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What people have written on a run."""
+
+    labels: tuple[str, ...] = ()
+    note: str = ""

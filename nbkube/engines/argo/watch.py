@@ -50,6 +50,8 @@ class Watcher:
             self._closed.wait(_PAUSE)
 
     def _watch(self, workflow: str) -> bool:
+        """Pass on the news of a Workflow; return whether there is nothing more to come."""
+        ended: WorkflowNews | None = None
         for news in self._workflows.watch(workflow):
             if self._closed.is_set():
                 return True
@@ -59,8 +61,9 @@ class Watcher:
                 self._tell({"event": "contact", "lost": news.lost, "reason": news.reason})
             elif isinstance(news, WorkflowNews) and news.ended:
                 ended = news
-        self._finish(ended)
-        return True
+        if ended is not None:
+            self._finish(ended)
+        return ended is not None
 
     def _pod(self, news: PodNews) -> None:
         if news.death is not None:

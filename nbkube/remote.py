@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from nbkube.cluster import Cluster, connect
 from nbkube.engines.argo.cluster import ClusterWorkflows
 from nbkube.engines.argo.control import ArgoControl
@@ -44,8 +46,9 @@ class Remote:
         self._profile = profile
         self._store = store
         self._work = work
+        target = Target.of(profile, profile.namespace)
         self._cluster: Cluster = connect(profile.context, profile.namespace)
-        self._target = Target.of(profile, self._cluster.namespace)
+        self._target = replace(target, namespace=self._cluster.namespace)
         self._workflows = ClusterWorkflows(self._cluster)
 
     def control(self) -> ArgoControl:

@@ -47,7 +47,8 @@ def prepare(
     known = next((first for first, one in sorted(plan.groups.items()) if one.state is State.PENDING), len(plan.units))
     graph = Graph.of(submission, _together(results, submission), known)
     digest, launch = freeze(submission, run, view, store, chain=graph.chain, tell=uploading)
-    run = replace(launch.run, id=run.id, created=run.created or time.time(), submission=digest, workflow=run.id)
+    workflow_name = run.id if graph.nodes else ""
+    run = replace(launch.run, id=run.id, created=run.created or time.time(), submission=digest, workflow=workflow_name)
     # Refused options are told before anything is recorded.
     manifest = workflow(graph, digest, target, run=run.id, name=run.id) if graph.nodes else None
     RunStore(store).create(run)

@@ -43,8 +43,9 @@ class Watcher:
         """Watch until the Workflow has ended, over whatever loss of contact."""
         while not self._closed.is_set():
             try:
-                if self._watch(workflow_of(self._runs, self._submission.run)):
-                    return
+                workflow = workflow_of(self._runs, self._submission.run)
+                if not workflow or self._watch(workflow):
+                    return  # all results were known, or the end has come
             except NbkubeError as error:
                 self._tell({"event": "contact", "lost": True, "reason": str(error)})
             self._closed.wait(_PAUSE)

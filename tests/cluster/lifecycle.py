@@ -42,7 +42,7 @@ def parts() -> list[Part]:
 
 def up(say: Say) -> Bench:
     """Start the bench unless it runs; raises BenchError naming everything this machine lacks."""
-    with lock(_lock_file(), wait=True):
+    with lock(_lock_file(), say):
         if is_up():
             return bench.read()
         built = parts()
@@ -64,7 +64,7 @@ def up(say: Say) -> Bench:
 
 def down(say: Say) -> None:
     """Stop the bench and remove all it made, whatever state it is in."""
-    with lock(_lock_file(), wait=True):
+    with lock(_lock_file(), say):
         started = time.monotonic()
         teardown.remove_everything()
         say(f"down after {time.monotonic() - started:.1f} s")

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from nbkube.runs import Live, Phase, RunNotes, RunState, RunStore, RunUnit, Seen, StepRun
     from nbkube.runs.garbage import Collected
     from nbkube.runtime.program import Failure, StepManifest
+    from nbkube.state.snapshot import FileView
     from nbkube.storage.model import ObjectStore
     from nbkube.verify.model import Verification
 
@@ -323,7 +324,6 @@ class Client:
             NotebookError: the notebook or the parameters are wrong.
             RunError: the notebook itself does not run to the same end twice.
         """
-        from nbkube.engines.local import LocalEngine
         from nbkube.plan import Plan
         from nbkube.storage import open_store
         from nbkube.verify import PipelineResult, folder_outside, verify_notebook
@@ -333,20 +333,30 @@ class Client:
             files = plan.files(place / "project")
 
             def run_pipeline(adversarial: bool) -> PipelineResult:
-                run: LocalRun | ArgoRun
                 started = time.monotonic()
-                if (engine or self.profile(plan.root).engine) == "argo":
-                    run, url = self._remote(plan.root).verifying(plan, files, adversarial=adversarial)
-                else:
-                    # A store of its own: what one run has made must not be found by the next.
-                    store = open_store(place / f"store-{int(adversarial)}")
-                    submission = plan.submission("verify", adversarial=adversarial)
-                    run, url = LocalEngine(store, place / "work", files).submit(submission, _silent), store.url
-                _wait(run)
-                seconds = time.monotonic() - started
-                return PipelineResult(run.bindings(), run.files(), run.metrics(), run.failure(), seconds, url)
+                with self._verifying(plan, files, place, engine, adversarial=adversarial) as (run, url):
+                    _wait(run)
+                    seconds = time.monotonic() - started
+                    return PipelineResult(run.bindings(), run.files(), run.metrics(), run.failure(), seconds, url)
 
             return verify_notebook(plan.subject(files), run_pipeline, open_store(place / "store"), tell)
+
+    @contextlib.contextmanager
+    def _verifying(
+        self, plan: Plan, files: FileView, place: Path, engine: str, *, adversarial: bool
+    ) -> Iterator[tuple[LocalRun | ArgoRun, str]]:
+        """Run the pipeline for a comparison on an engine; yield the run and its store's address."""
+        from nbkube.engines.local import LocalEngine
+        from nbkube.storage import open_store
+
+        if (engine or self.profile(plan.root).engine) == "argo":
+            with self._remote(plan.root).verifying(plan, files, adversarial=adversarial) as found:
+                yield found
+        else:
+            # A store of its own: what one run has made must not be found by the next.
+            store = open_store(place / f"store-{int(adversarial)}")
+            submission = plan.submission("verify", adversarial=adversarial)
+            yield LocalEngine(store, place / "work", files).submit(submission, _silent), store.url
 
     # -- runs that go on -------------------------------------------------------------------------------------------
 
@@ -406,7 +416,8 @@ class Client:
             NotFoundError: there is no such run.
             RunError: the run is going on.
         """
-        self._control().remove(self._runs().resolve(run_id))
+        run_id = self._runs().resolve(run_id)
+        self._control_of(run_id).remove(run_id)
 
     def collect(self, *, grace: float = 86400.0, dry_run: bool = False, scrub: bool = False) -> Collected:
         """Remove results and blobs that no run and no reference leads to and that were not used for `grace` seconds.

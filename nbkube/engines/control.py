@@ -50,6 +50,7 @@ class RunControl:
         detached.clean_work(self._work)
         with detached.Supervisor(self._store, self._work, run.id) as supervisor:
             place = self._work / run.id
+            place.mkdir(mode=0o700, exist_ok=True)
             view = files(place, self._work.parent)
             save_view(view, place / detached.BASE)
             detached.keep_submission(self._store, submission)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nbkube.cli.app import AsJson, RunName, Store, app
+from nbkube.cli.app import RunName, Store, app
+from nbkube.cli.arguments import AsJson
 from nbkube.cli.faults import guarded
 from nbkube.cli.terminal import one_line, write
 

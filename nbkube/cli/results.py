@@ -192,8 +192,9 @@ def tell_outcome(state: RunState, notebook: Path, *, metrics: bool) -> None:
     again = f"resume {state.run.id}" if state.phase is not Phase.FAILED else f"run {one_line(str(notebook))}"
     commands = {f"nbkube {again}": "goes on from what is kept"}
     for step in _failed(state)[:1]:
-        logs = f"nbkube logs {state.run.id} {one_line(step.name)}"
-        commands = {logs: "all that the step has printed", **commands}
+        named = f"{state.run.id} {one_line(step.name)}"
+        open_ = {f"nbkube open {named}": "a notebook that goes on at the cell that failed"} if step.failure else {}
+        commands = {f"nbkube logs {named}": "all that the step has printed", **open_, **commands}
     width = max(map(len, commands))
     for command, use in commands.items():
         tell(f"  {command:<{width}}   {use}")

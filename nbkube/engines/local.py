@@ -9,11 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from nbkube.engines.budget import Budget, MemoryLimit, machine
 from nbkube.engines.model import Listener, Submission
-from nbkube.engines.results import Result, Results
+from nbkube.engines.results import Result, Results, ended
 from nbkube.engines.schedule import Group, Outcome, Schedule, State
 from nbkube.errors import NbkubeError
 from nbkube.runtime import cache
@@ -57,7 +55,7 @@ class LocalRun:
         self._listener = listener
         self._work = work / submission.run
         self._results = Results(store, submission, self._tell_damage)
-        self._schedule: Schedule[Result] = Schedule(submission.units, submission.edges)
+        self._schedule: Schedule[Result] = Schedule(submission.units, submission.edges, submission.bindings)
         self._budget = Budget(submission.units, machine())
         self._changed = threading.Condition()
         self._threads: dict[int, tuple[str, Attempt | None]] = {}
@@ -419,23 +417,8 @@ class LocalRun:
         return self._submission.units[unit].program.unit
 
     def _report(self, group: Group[Result], result: Result) -> None:
-        phase = "Failed" if result.failure else ("Cached" if result.cached else "Succeeded")
-        for unit in range(group.first, group.last + 1):
-            self._listener(
-                {
-                    "event": "step-ended",
-                    "step": self._name(unit),
-                    "phase": phase,
-                    "seconds": result.seconds,
-                    "cpu_seconds": result.cpu_seconds,
-                    "peak_memory": result.peak_memory,
-                    "cached": result.cached,
-                    "manifest": result.manifest,
-                    "executed": result.executed,
-                    "log": result.log,
-                    "failure": msgspec.to_builtins(result.failure) if result.failure else None,
-                }
-            )
+        for event in ended(self._submission, group, result):
+            self._listener(event)
 
     def _phase(self) -> str:
         if self._cancelled:

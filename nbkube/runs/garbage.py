@@ -94,7 +94,8 @@ def _roots(store: CollectableStore) -> tuple[set[str], set[str]]:
         found = _digests(data)
         marked |= found
         named |= {one.decode() for one in _RESULT.findall(data)}
-        if name.startswith("refs/"):
+        if name.startswith("refs/") or (name.endswith("/run.json") and b'"submission"' in data):
+            # A run on a cluster names what its pods were given, and that the project's files.
             marked |= _reached(store, found)
     return marked, named
 

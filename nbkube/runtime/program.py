@@ -100,7 +100,8 @@ class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
     changed in place. `modules`: top-level modules loaded; `module_files`: files of loaded modules outside
     site-packages and the standard library. `opened`, `listed`, `missed`: absolute paths as seen by the audit hook;
     `replaced`: files opened so that their old content went before any of it was read. `draws`: global generators of
-    random numbers that were drawn from; `seeded`: a cell has set a seed at run time.
+    random numbers that were drawn from; `seeded`: a cell has set a seed at run time. `contacted`: hosts that Python
+    code of the process has connected to.
     """
 
     outputs: dict[str, OutputRef] = {}
@@ -120,6 +121,7 @@ class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
     peak_memory: int = 0
     draws: tuple[str, ...] = ()
     seeded: bool = False
+    contacted: tuple[str, ...] = ()
 
 
 class StepManifest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -148,3 +150,6 @@ class StepManifest(msgspec.Struct, frozen=True, omit_defaults=True):
     peak_memory: int = 0
     started: float = 0.0
     wrote_outside: tuple[str, ...] = ()
+    draws: tuple[str, ...] = ()
+    seeded: bool = False
+    contacted: tuple[str, ...] = ()

@@ -15,7 +15,8 @@ class ObjectStore(Protocol):
 
     `objects/sha256/ab/<digest>` write-once blobs; all other names are records. Digests are lower-case hex sha256.
     Raises `StorageError` when the store cannot be reached or is full, `DamagedObjectError` when bytes read do not
-    match their digest (the object is set aside first), `NotFoundError` for what is not there.
+    match their digest (the object is set aside first), `LocationError` (also a `StorageError`) for a name that no
+    store takes, `NotFoundError` for what is not there.
     """
 
     url: str
@@ -48,7 +49,8 @@ class ObjectStore(Protocol):
         """Add to the end of a record that one writer at a time makes piece by piece.
 
         Readers see a beginning of it. What is not `durable` survives the end of the process, not a power cut; a crash
-        may leave a part of the last piece.
+        may leave a part of the last piece. In a bucket it is held back for about a second, or until 64 KiB have
+        gathered, a durable piece comes or the process ends; a process that is killed loses what it held back.
         """
 
     def read(self, name: str, start: int = 0) -> bytes | None:

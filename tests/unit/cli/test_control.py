@@ -26,7 +26,7 @@ CELLS: list[CellText] = [
         "step:slow",
         "y = x\nprint('slow begins', flush=True)\nwhile not os.path.exists(os.environ['GO']):\n    time.sleep(0.05)",
     ),
-    ("pipeline-metrics", "z = y + 1"),
+    ("pipeline-metrics", "z = y + 1\nprint(z)"),
 ]
 
 
@@ -110,7 +110,8 @@ def test_a_detached_run_is_watched_and_its_logs_followed(project: Project) -> No
     assert watching.returncode == 0
     assert "slow: succeeded" in err
     assert "z            2" in out
-    assert logs.communicate(timeout=30)[0] == "metrics | 2\n"
+    assert logs.stdout.read() == "metrics | 2\n"
+    logs.communicate(timeout=30)
     assert logs.returncode == 0
 
 

@@ -10,6 +10,7 @@ from nbkube.engines.detached import load_submission
 from nbkube.errors import NotFoundError
 from nbkube.interactive.model import StepInputs
 from nbkube.runs import RunState, StepRun
+from nbkube.runtime import cache
 from nbkube.runtime.program import StepManifest
 from nbkube.state.model import FileDiff, OutputRef
 from nbkube.storage.model import ObjectStore
@@ -78,10 +79,10 @@ def read_manifest(store: ObjectStore, step: StepRun) -> StepManifest | None:
     """
     if not step.manifest:
         return None
-    data = store.read(step.manifest)
-    if data is None:
+    manifest = cache.read_manifest(store, step.manifest)
+    if manifest is None:
         raise NotFoundError(f"the result of step {step.name} is no longer in the store. Run the notebook again.")
-    return msgspec.json.decode(data, type=StepManifest)
+    return manifest
 
 
 def _index(state: RunState, name: str) -> int:

@@ -8,10 +8,10 @@ import msgspec
 
 from nbkube.errors import NbkubeError
 from nbkube.runs import RunState, RunStore, StepRun
+from nbkube.runtime.cache import read_manifest
 from nbkube.runtime.program import StepManifest, StepProgram
 from nbkube.state.model import AGAIN
 from nbkube.storage.model import ObjectStore
-from nbkube.storage.seal import unsealed
 
 MOST_RUNS = 10
 """How many of a notebook's runs are looked at, the newest first."""
@@ -62,10 +62,9 @@ def records_of(store: ObjectStore, notebook: str, programs: Sequence[StepProgram
 
 
 def _record(store: ObjectStore, state: RunState, step: StepRun) -> UnitRecord | None:
-    data = unsealed(store.read(step.manifest) or b"")
-    if data is None:
-        return None  # gone, or damaged: who runs the step again sets it aside
-    manifest = msgspec.json.decode(data, type=StepManifest)
+    manifest = read_manifest(store, step.manifest)
+    if manifest is None:
+        return None
     alone = len(manifest.units) == 1
     outputs = {name: ref for name, ref in manifest.outputs.items() if ":" not in name}
     return UnitRecord(

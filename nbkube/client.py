@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from nbkube.engines.control import RunControl
     from nbkube.engines.forecast import Forecast
     from nbkube.engines.local import LocalRun
-    from nbkube.engines.machine import Machine
     from nbkube.engines.model import Listener
     from nbkube.interactive.apply import Changes
     from nbkube.interactive.model import Opened, Pulled, Restored
@@ -302,12 +301,6 @@ class Client:
         submission = plan.submission("forecast", use_cache=use_cache)
         view = snapshot(plan.root, plan.root / STORE_FOLDER)
         return plan.pipeline, forecast(self._store(plan.root), submission, view)
-
-    def machine(self) -> Machine:
-        """Return what this machine has to offer for runs, and what of it is free now."""
-        from nbkube.engines.machine import this_machine
-
-        return this_machine(self._root())
 
     def verify(
         self,

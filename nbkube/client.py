@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nbkube.report.model import Report
     from nbkube.runs import Live, Phase, RunState, RunStore, RunUnit, Seen, StepRun
     from nbkube.runtime.program import Failure, StepManifest
+    from nbkube.storage.files import Storage
     from nbkube.storage.model import ObjectStore
     from nbkube.verify.model import Verification
 
@@ -373,6 +374,12 @@ class Client:
             experiment=state.run.experiment,
             notebook=state.run.notebook,
         )
+
+    def storage(self) -> Storage:
+        """Return files in buckets and folders: list, copy, read, write, remove them."""
+        from nbkube.storage.files import Storage
+
+        return Storage()
 
     # -- places ----------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nbkube.cli import arguments
+from nbkube.cli import arguments, storage
 from nbkube.cli.faults import guarded, tell_diagnostics
 from nbkube.cli.terminal import write
 
@@ -286,4 +286,5 @@ def verify(
     raise typer.Exit(verification.verify(client, notebook, param, params, quiet=quiet, json=json))
 
 
+storage.add_to(app)
 from nbkube.cli import control as control  # noqa: E402 - adds its commands to the app above

@@ -37,7 +37,7 @@ PARALLEL = 4
 
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 30.0
-_FIRST_SECONDS = 10.0
+_FIRST_SECONDS = 6.0
 _PATIENCE_SECONDS = 60.0
 _SKEW_SECONDS = 240.0
 _REPEATED = frozenset({408, 429, 500, 502, 503, 504})
@@ -146,7 +146,7 @@ class Connection:
 
         Raises:
             StorageError: the server refuses, or cannot be reached within the patience (`NBKUBE_S3_PATIENCE` seconds,
-                60 unless set; ten where it has never answered).
+                60 unless set; six where it has never answered).
         """
         repeated = False
         refreshed = False

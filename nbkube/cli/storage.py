@@ -6,7 +6,7 @@ import datetime
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -125,10 +125,10 @@ def cat(location: _Location) -> None:
     with _files().open(location) as file:
         try:
             while piece := file.read(1 << 20):
-                sys.stdout.buffer.write(piece)
+                sys.stdout.buffer.write(cast(bytes, piece))
             sys.stdout.buffer.flush()
         except BrokenPipeError:
-            sys.stdout = None  # type: ignore[assignment]  # nobody reads any more; nothing is left to flush
+            sys.stdout = None  # nobody reads any more; nothing is left to flush
 
 
 def _confirm(location: str) -> None:

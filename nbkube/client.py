@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from nbkube.runs.garbage import Collected
     from nbkube.runtime.program import Failure, StepManifest
     from nbkube.state.snapshot import FileView
+    from nbkube.storage.files import Storage
     from nbkube.storage.model import ObjectStore
     from nbkube.verify.model import Verification
 
@@ -750,6 +751,12 @@ class Client:
         from nbkube.preflight.machine import this_machine
 
         return survey(self.cluster()) if self.profile().engine == "argo" else this_machine()
+
+    def storage(self) -> Storage:
+        """Return files in buckets and folders: list, copy, read, write, remove them."""
+        from nbkube.storage.files import Storage
+
+        return Storage()
 
     # -- places ----------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import msgspec
 from nbkube.engines.model import Listener, Submission
 from nbkube.engines.results import Result, Results
 from nbkube.engines.schedule import Group, Outcome, Schedule, State
+from nbkube.engines.warming import Warming
 from nbkube.errors import NbkubeError
 from nbkube.runtime import cache
 from nbkube.runtime.attempt import Attempt, Executed
@@ -56,6 +57,7 @@ class LocalRun:
         self._listener = listener
         self._work = work / submission.run
         self._results = Results(store, submission)
+        self._warming = Warming(submission, view, store, self._work / "template")
         self._schedule: Schedule[Result] = Schedule(submission.units, submission.edges)
         self._changed = threading.Condition()
         self._threads: dict[int, tuple[str, Attempt | None]] = {}
@@ -120,6 +122,7 @@ class LocalRun:
             self._fault = fault
         finally:
             phase = self._phase()
+            self._warming.close()
             remove_tree(self._work)
             self._listener({"event": "run-ended", "phase": phase, **self._summary()})
             self._ended.set()
@@ -217,6 +220,7 @@ class LocalRun:
             return
         if result.failure is not None and result.failure.type == HOLE and self._join_to_maker(group, result):
             return
+        self._warming.served(group.first, group.last)
         group.outcome = result
         group.state = State.FAILED if result.failure else State.DONE
         self._report(group, result)
@@ -304,10 +308,17 @@ class LocalRun:
             scratch=str(place / "scratch"),
         )
         name = self._name(group.first)
-        attempt = Attempt(task, view, self._store, lambda event: self._listener({"step": name, **event}))
+
+        def listen(event: Mapping[str, Any]) -> None:
+            self._listener({"step": name, **event})
+            if event["event"] == "started":
+                self._warming.served(group.first, group.last)
+
         with self._changed:
             if not self._is_current(group, token):
                 return None
+            warm = self._warming.template(group.first, self._pending())
+            attempt = Attempt(task, view, self._store, listen, warm=warm)
             self._threads[group.first] = (token, attempt)
         started = time.time()
         try:
@@ -324,6 +335,9 @@ class LocalRun:
         if failure.kind == "cancelled":
             return None
         return self._results.failed(group, token, bindings, finished, failure, started)
+
+    def _pending(self) -> list[int]:
+        return [first for first, group in self._schedule.groups.items() if group.state is State.PENDING]
 
     def _is_current(self, group: Group[Result], token: str) -> bool:
         """Tell whether a thread's group is still its own: not cancelled, not swallowed by another."""

@@ -117,6 +117,10 @@ class Transcript:
         self._log.write(text.encode())
         self._on_event({"event": "log", "stream": stream, "text": text, "cell": None})
 
+    def restart(self) -> None:
+        """Begin with the pipes of another process, before the first has shown anything."""
+        self._pipes = {"stdout": _Pipe("stdout"), "stderr": _Pipe("stderr")}
+
     def mute(self) -> None:
         """Tell the listener nothing more."""
         self._on_event = lambda _: None

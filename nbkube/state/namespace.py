@@ -67,6 +67,11 @@ class Namespace(dict[str, Any]):
         self._hits: dict[str, int] = {}
         self.hoisted: dict[str, Any] = {}
 
+    def attach(self, bindings: Mapping[str, OutputRef], store: ObjectStore) -> None:
+        """Take the bindings of a unit whose statements before its cells may have run here without them."""
+        self.bindings = dict(bindings)
+        self.store = self.loader.store = store
+
     # -- loading
 
     @property

@@ -6,7 +6,7 @@ import hashlib
 import os
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -58,6 +58,20 @@ def restore_process(namespace: Namespace, start: Start, *, replayed: bool) -> No
     cwd = _load(namespace, CWD)
     if cwd is not None and replayed:
         os.chdir(_outward(cwd, start.root))
+
+
+def differs(state: Mapping[str, object], start: Start) -> str:
+    """Tell how environment and search path of this process differ from a stored state; "" where they do not.
+
+    Statements that ran from `start` on without that state are then those that made it.
+    """
+    environ: Any = state.get(ENVIRON) or {}
+    for name, value in environ.items():
+        if os.environ.get(name) != value:
+            return f"an earlier step has set the environment variable {name}"
+    if PATH in state and state[PATH] != _path_change(start):
+        return "an earlier step has changed the search path of modules"
+    return ""
 
 
 def restore_random(namespace: Namespace, start: Start, *, seeded: bool) -> None:

@@ -14,6 +14,7 @@ from nbkube.state.process import (
     Start,
     capture_process,
     differs,
+    note_replayed,
     random_digests,
     restore_process,
     restore_random,
@@ -76,6 +77,7 @@ class Values:
     def begin(self, shell: Any, program: StepProgram) -> None:
         """Take what is there now as given: the cells come next."""
         restore_process(self.namespace, self._start, replayed=True)
+        note_replayed(self.namespace, self._start)
         restore_random(self.namespace, self._start, seeded=self._is_seeded(program))
         # What replayed statements did has been done before.
         self._seeding.by.clear()

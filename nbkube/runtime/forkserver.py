@@ -32,7 +32,7 @@ from nbkube.runtime.isolation import Place, can_be_shown, enter, show
 from nbkube.runtime.packets import receive, send
 from nbkube.runtime.program import Opening, ReplayProgram, StepTask
 from nbkube.runtime.watcher import split_off
-from nbkube.runtime.worker import Worker, failures_told, finish, project_code_follows, tell_start
+from nbkube.runtime.worker import SHELL_FOLDER, Worker, failures_told, finish, project_code_follows, tell_start
 
 
 class _OverError(Exception):
@@ -95,6 +95,7 @@ class _Template:
         kernel.end_with_parent(signal.SIGKILL)
         self._channel.take_over_output()
         self._worker = Worker(self._channel, Place(root, opening.store, mounted=True), opening.cwd, opening.private)
+        asyncio.SelectorEventLoop().run_until_complete(self._worker.practise(os.path.join(opening.private, "practice")))
         self._worker.watch()
 
     def _replay(self, statements: Sequence[ReplayProgram], filename: str) -> None:
@@ -185,7 +186,9 @@ class _Template:
                 channel.send({"event": "declined", "reason": reason})
                 channel.receive()
                 return
-            place = enter(task.workspace, task.root, task.store, private, self._search)
+            own = os.path.join(private, SHELL_FOLDER)
+            os.mkdir(own)
+            place = enter(task.workspace, task.root, task.store, private, self._search, (own, worker.shell_folder))
             worker.move(place, private, cwd)
             tell_start(channel, place)
             finish(worker, task, place)

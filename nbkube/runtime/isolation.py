@@ -25,7 +25,14 @@ class Place(msgspec.Struct, frozen=True):
     made: tuple[str, ...] = ()
 
 
-def enter(workspace: str, root: str, store: str, private: str, search: Sequence[str] | None = None) -> Place:
+def enter(
+    workspace: str,
+    root: str,
+    store: str,
+    private: str,
+    search: Sequence[str] | None = None,
+    also: tuple[str, str] | None = None,
+) -> Place:
     """Show `workspace` at `root` to this process if that can be done; say what became of it.
 
     Args:
@@ -34,6 +41,7 @@ def enter(workspace: str, root: str, store: str, private: str, search: Sequence[
         store: path or URL of the store; one below the project stays reachable at another path.
         private: a folder of the step's own that must stay reachable.
         search: folders in which modules are looked for; by default those of this process.
+        also: a folder, and another at whose place it is to be shown, too.
     """
     workspace, root = os.path.realpath(workspace), os.path.realpath(root)
     if root == workspace:
@@ -41,6 +49,8 @@ def enter(workspace: str, root: str, store: str, private: str, search: Sequence[
     if not can_be_shown(workspace, root, private) or not private_mounts():
         return Place(workspace, store, mounted=False)
     store, made = show(workspace, root, store, sys.path if search is None else search)
+    if also is not None:
+        bind_mount(*also)
     drop_powers()
     # The powers gained on the way may have cleared it.
     end_with_parent(signal.SIGKILL)

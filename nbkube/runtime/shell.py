@@ -330,18 +330,6 @@ def make_shell(namespace: dict[str, Any], channel: Channel, folder: str) -> Step
     return shell
 
 
-def move_shell(shell: StepShell, folder: str) -> None:
-    """Let IPython keep its things in another folder from now on."""
-    from IPython.core.profiledir import ProfileDir
-
-    shell.ipython_dir = folder
-    shell.profile_dir = ProfileDir(location=os.path.join(folder, "profile_default"))
-    if hasattr(shell, "_db"):
-        shell._db = None  # made again on first use
-    else:
-        shell.db = type(shell.db)(os.path.join(shell.profile_dir.location, "db"))
-
-
 def count_from(shell: StepShell, number: int) -> None:
     """Let the next cell be `In[number]`, whatever ran in this process before."""
     shell.execution_count = number

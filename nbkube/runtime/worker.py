@@ -23,13 +23,12 @@ from nbkube.runtime.channel import Channel
 from nbkube.runtime.isolation import Place, enter, folder_of
 from nbkube.runtime.leaving import leave, open_files
 from nbkube.runtime.observation import Observation
-from nbkube.runtime.program import Failure, ReplayProgram, StepProgram, StepTask
+from nbkube.runtime.program import CellProgram, Failure, ReplayProgram, StepProgram, StepTask
 from nbkube.runtime.shell import (
     InputRequestedError,
     count_from,
     is_place,
     make_shell,
-    move_shell,
     place_name,
     strip_ansi,
 )
@@ -39,6 +38,8 @@ from nbkube.state.namespace import HoleError
 
 _THREADS_END = 30.0
 _TASKS_END = 10.0
+SHELL_FOLDER = "ipython"
+"""Where IPython keeps its things, in the step's private folder."""
 
 
 class Worker:
@@ -59,7 +60,8 @@ class Worker:
         os.chdir(folder)
         sys.argv = ["ipykernel_launcher.py"]
         self._values = Values(place.store, place.root)
-        self._shell = make_shell(self._values.namespace, channel, os.path.join(private, "ipython"))
+        self.shell_folder = os.path.join(private, SHELL_FOLDER)
+        self._shell = make_shell(self._values.namespace, channel, self.shell_folder)
         self._observation = Observation(
             place.root, (private, folder_of(place.store), os.path.dirname(__file__)), is_place
         )
@@ -97,6 +99,16 @@ class Worker:
 
     # -- being forked ----------------------------------------------------------------------------------------------
 
+    async def practise(self, folder: str) -> None:
+        """Do once what takes long only the first time: read a task, run a cell, store a value (in this folder)."""
+        program = StepProgram("", "", (CellProgram(0, 0, "", ""),), (ReplayProgram(""),))
+        task = StepTask(program, "", {"": OutputRef("blob", "")}, "", "", "")
+        msgspec.json.decode(msgspec.json.encode(task), type=StepTask)
+        msgspec.convert(msgspec.to_builtins(task), StepTask)
+        await self._run("None", "practice", 1, history=False)
+        self._values.practise(folder)
+        self._values.namespace.reads.clear()
+
     async def run_ahead(self, statements: Sequence[ReplayProgram], filename: str) -> Failure | None:
         """Run statements that come before the cells of the steps to be forked from this process."""
         failure = await self._replay(statements, filename)
@@ -129,7 +141,6 @@ class Worker:
         """Go on as the step of a workspace, in a process forked for it."""
         os.chdir(cwd)
         self._observation.go_on((private, folder_of(place.store)))
-        move_shell(self._shell, os.path.join(private, "ipython"))
         self._values.after_fork(self._random)
 
     async def _next_message(self) -> dict[str, Any] | None:

@@ -182,6 +182,8 @@ class FileView:
 
     def with_diff(self, diff: FileDiff) -> FileView:
         """Return the view after a unit's diff; where both have a path the diff wins."""
+        if not diff.changed and not diff.removed:
+            return self
         nodes = dict(self.nodes)
         folders = []
         for path in diff.removed:

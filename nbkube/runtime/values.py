@@ -66,7 +66,8 @@ class Values:
             if name in bindings:
                 return f"statements run beforehand look up `{name}`, which an earlier step has bound"
         settled = {name: bindings[name] for name in (ENVIRON, PATH) if name in bindings}
-        state = load_values({name: ref for name, ref in settled.items() if ref.kind == "blob"}, open_store(store))
+        stored = {name: ref for name, ref in settled.items() if ref.kind == "blob"}
+        state = load_values(stored, open_store(store), stored)
         return differs(state, self._start)
 
     def before_fork(self) -> Any:
@@ -100,6 +101,9 @@ class Values:
         """Store what has been bound or changed; return what could not be stored: name -> reason."""
         drawn = {name for name, digest in random_digests().items() if digest != self._start.random.get(name)}
         self._draws |= drawn
+        for name in drawn:
+            # An earlier unit may turn out to have set the seed.
+            self.namespace.reads.setdefault(name, "")
         extra = capture_process(self.namespace, self._start, seeded=self._is_seeded(program))
         self._published = publish(self.namespace, history=program.history, extra=extra)
         return self._published.holes

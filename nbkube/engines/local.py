@@ -58,7 +58,7 @@ class LocalRun:
         self._work = work / submission.run
         self._results = Results(store, submission)
         self._warming = Warming(submission, view, store, self._work / "template")
-        self._schedule: Schedule[Result] = Schedule(submission.units, submission.edges)
+        self._schedule: Schedule[Result] = Schedule(self._results.reordered(), submission.edges)
         self._changed = threading.Condition()
         self._threads: dict[int, tuple[str, Attempt | None]] = {}
         self._waiting = 0
@@ -122,6 +122,7 @@ class LocalRun:
             self._fault = fault
         finally:
             phase = self._phase()
+            self._results.keep_observed(list(self._schedule.groups.values()))
             self._warming.close()
             remove_tree(self._work)
             self._listener({"event": "run-ended", "phase": phase, **self._summary()})

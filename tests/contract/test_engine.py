@@ -124,6 +124,41 @@ def test_a_step_that_ran_too_early_runs_again(bench: Bench) -> None:
     assert story.metrics == {"found": ["made.txt"]}
 
 
+def test_steps_that_an_earlier_run_has_shown_to_be_independent_run_beside_each_other(bench: Bench) -> None:
+    work = (
+        "import time\nstart_{0} = time.time()\nopen('{0}.txt', 'w').write('x')\n"
+        "while time.time() < start_{0} + 1.5: pass\nend_{0} = time.time()"
+    )
+    cells: list[CellText] = [
+        ("step:a", work.format("a")),
+        ("step:b", work.format("b")),
+        ("pipeline-metrics", "together = start_b < end_a and start_a < end_b"),
+    ]
+    assert bench.run(cells).metrics == {"together": False}
+    assert bench.run(cells, use_cache=False).metrics == {"together": True}
+
+
+def test_a_dependency_found_by_one_run_is_known_to_the_next(bench: Bench, tmp_path: Path) -> None:
+    # Nothing tells analysis that `spread` writes a file. In the first run it does so only when `gather` has looked.
+    (bench.project / "quiet.py").write_text(
+        "import time\nfrom pathlib import Path\n"
+        f"looked = Path({str(tmp_path / 'looked')!r})\n"
+        "def spread():\n    until = time.time() + 60\n"
+        "    while not looked.exists() and time.time() < until: time.sleep(0.05)\n"
+        "    Path('made.txt').write_text('made')\n"
+        "def gather():\n    found = Path('made.txt').exists()\n    looked.touch()\n    return found\n"
+    )
+    cells: list[CellText] = [
+        ("step:first", "import quiet\nquiet.spread()"),
+        ("step:second", "import quiet\nfound = quiet.gather()"),
+        ("pipeline-metrics", "print(found)"),
+    ]
+    for again in (1, 0):
+        story = bench.run(cells, use_cache=False)
+        assert story.metrics == {"found": True}
+        assert len(story.of("again")) == again
+
+
 def test_a_failure_stops_what_follows_and_keeps_what_came_before(bench: Bench) -> None:
     cells: list[CellText] = [("step:a", "x = 1"), ("step:b", "y = x\ny / 0"), ("step:c", "z = y")]
     story = bench.run(cells)

@@ -115,7 +115,8 @@ def test_nothing_leaks_from_step_to_step(folder: Path) -> None:
         ("imports", "import json, os, sys, logging, warnings"),
         (
             "step:a",
-            "x = 1\nimport colorsys\nimport builtins\ndef leak():\n    json.leak = warnings.leak = builtins.leak = x\n"
+            "x = 1\nimport colorsys\ncolorsys.ONE_THIRD\nimport builtins\ndef leak():\n"
+            "    json.leak = warnings.leak = builtins.leak = x\n"
             "    sys.modules['leak'] = json\n    logging.getLogger('x').setLevel(x)\nleak()",
         ),
         (

@@ -13,8 +13,8 @@ the last: {"ready": true, "looked": …}, or {"over": reason}, the last of all.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import contextvars
 import os
 import signal
 import socket
@@ -32,7 +32,7 @@ from nbkube.runtime.isolation import Place, can_be_shown, enter, show
 from nbkube.runtime.packets import receive, send
 from nbkube.runtime.program import Opening, ReplayProgram, StepTask
 from nbkube.runtime.watcher import split_off
-from nbkube.runtime.worker import SHELL_FOLDER, Worker, failures_told, finish, project_code_follows, tell_start
+from nbkube.runtime.worker import SHELL_FOLDER, Worker, failures_told, finish, project_code_follows, run_in, tell_start
 
 
 class _OverError(Exception):
@@ -95,22 +95,19 @@ class _Template:
         kernel.end_with_parent(signal.SIGKILL)
         self._channel.take_over_output()
         self._worker = Worker(self._channel, Place(root, opening.store, mounted=True), opening.cwd, opening.private)
-        asyncio.SelectorEventLoop().run_until_complete(self._worker.practise(os.path.join(opening.private, "practice")))
+        run_in(contextvars.copy_context(), self._worker.practise(os.path.join(opening.private, "practice")))
         self._worker.watch()
 
     def _replay(self, statements: Sequence[ReplayProgram], filename: str) -> None:
         """Run statements in the order of the notebook."""
         for one in statements:
             modules = set(self._worker.project_modules())
-            # A loop of its own: a process cannot take over one that it has not made.
-            loop = asyncio.SelectorEventLoop()
-            failure = loop.run_until_complete(self._worker.run_ahead([one], filename))
+            failure, busy = run_in(self._worker.context, self._worker.run_ahead([one], filename))
             place = f"cell {one.cell}, line {one.line}"
             if failure is not None:
                 raise _OverError(f"{place} fails before the steps that come first ({failure.type}: {failure.message})")
-            if asyncio.all_tasks(loop):
+            if busy:
                 raise _OverError(f"{place} starts a task that cannot be inherited")
-            loop.close()
             threads = kernel.thread_count()
             if one.kind in ("import", "future") and not set(self._worker.project_modules()) - modules:
                 # Libraries see to it that the threads which they start when they are imported survive a fork.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import bdb
 import contextlib
+import contextvars
 import gc
 import os
 import sys
@@ -12,9 +13,9 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
@@ -36,6 +37,8 @@ from nbkube.runtime.values import Values
 from nbkube.state.model import OutputRef
 from nbkube.state.namespace import HoleError
 
+T = TypeVar("T")
+
 _THREADS_END = 30.0
 _TASKS_END = 10.0
 SHELL_FOLDER = "ipython"
@@ -54,6 +57,7 @@ class Worker:
 
     def __init__(self, channel: Channel, place: Place, cwd: str, private: str) -> None:
         self._channel = channel
+        self.context = contextvars.copy_context()
         self.root = place.root
         folder = os.path.join(place.root, cwd)
         os.makedirs(folder, exist_ok=True)  # no file of it may be part of the workspace
@@ -361,9 +365,21 @@ def tell_start(channel: Channel, place: Place) -> None:
 
 def finish(worker: Worker, task: StepTask, place: Place) -> NoReturn:
     """Run a task to its end, and leave."""
-    # Not one of a policy which a statement run ahead may have set.
-    asyncio.SelectorEventLoop().run_until_complete(worker.serve(task, place.store))
+    run_in(worker.context, worker.serve(task, place.store))
     worker.leave()
+
+
+def run_in(context: contextvars.Context, work: Coroutine[Any, Any, T]) -> tuple[T, bool]:
+    """Run work in a loop of its own, which no other process has; tell whether tasks are left that it has started.
+
+    What it sets for its context (numpy's handling of errors, the precision of decimals) stays set in `context`.
+    """
+    loop = asyncio.SelectorEventLoop()
+    result = loop.run_until_complete(loop.create_task(work, context=context))
+    left = bool(asyncio.all_tasks(loop))
+    if not left:
+        loop.close()
+    return result, left
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from nbkube.state.imports import import_version
 from nbkube.state.load import LoadedStream, Loader
 from nbkube.state.model import AGAIN, OutputRef
 from nbkube.state.mutation import take_baseline
-from nbkube.state.reducers import arrays, builtin, frames, models  # noqa: F401  (they fill the table of reducers)
+from nbkube.state.reducers import arrays, arrow, builtin, frames, models  # noqa: F401  (they fill the table of reducers)
 from nbkube.storage.model import ObjectStore
 
 _HOT = 200

@@ -6,13 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nbkube.datasets import tfrecords
+    from nbkube.datasets import data, tfrecords
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "tfrecords"]
+__all__ = ["__version__", "data", "storage", "tfrecords"]
 
 # Public names live in the modules that own them, and are imported when first used: `import nbkube` stays instant.
 _HOMES = {
+    "data": "nbkube.datasets",
     "load_ipython_extension": "nbkube.magics",
     "tfrecords": "nbkube.datasets",
     "unload_ipython_extension": "nbkube.magics",
@@ -21,6 +22,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Import a public name on its first use."""
+    if name == "storage":  # the package itself, which can be called
+        return import_module("nbkube.storage")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

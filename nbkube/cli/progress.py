@@ -52,7 +52,9 @@ class Board:
         line = self.lines.setdefault(step, Line(step))
         match event.get("event"):
             case "started":
-                line.phase, line.started, line.note = "Running", time.monotonic(), ""
+                # An event that is told later than it happened: the step has been running since then.
+                since = max(0.0, time.time() - float(event.get("time") or time.time()))
+                line.phase, line.started, line.note = "Running", time.monotonic() - since, ""
                 return line
             case "cell":
                 line.cell = event.get("cell") if event.get("state") == "started" else line.cell
@@ -67,10 +69,23 @@ class Board:
             case "fused":
                 line.note = f"one process with {', '.join(map(one_line, event.get('with', ())))}"
                 return line
+            case "pod":
+                return self._pod(line, event)
             case "step-ended":
                 self._end(line, event)
                 return line
         return None
+
+    def _pod(self, line: Line, event: Mapping[str, Any]) -> Line | None:
+        """Show what a pod waits for. Once the step runs, it tells itself how it gets on."""
+        phase, reason = str(event.get("phase", "")), one_line(event.get("reason", ""))
+        if line.phase != "Pending" or phase not in ("Pending", "Running"):
+            return None
+        note = reason or ("pod starts" if phase == "Running" else "pod is pending")
+        if note == line.note:
+            return None
+        line.note = note
+        return line if reason else None
 
     def _end(self, line: Line, event: Mapping[str, Any]) -> None:
         line.phase = "Cached" if event.get("cached") else str(event.get("phase", "Unknown"))
@@ -86,6 +101,20 @@ class Board:
         if line.phase == "Running" and line.started:
             return time.monotonic() - line.started
         return line.seconds
+
+
+def message_of(event: Mapping[str, Any]) -> str:
+    """Return the line that an event of the whole run is worth; "" for none."""
+    match event.get("event"):
+        case "warning":
+            return f"warning: {one_line(event.get('message', ''))}"
+        case "run-paused":
+            return "paused: what is running goes on to its end, nothing else starts"
+        case "run-resumed":
+            return "goes on"
+        case "contact":
+            return f"no contact: {one_line(event.get('reason', ''))}" if event.get("lost") else "contact again"
+    return ""
 
 
 class View(Protocol):
@@ -126,8 +155,8 @@ class PlainView:
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Print what is new."""
-        if event.get("event") == "warning":
-            tell(f"warning: {one_line(event.get('message', ''))}")
+        if message := message_of(event):
+            tell(message)
             return
         with self._lock:
             line = self._board.take(event)
@@ -175,8 +204,8 @@ class LiveView:
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take in one event; the next redraw shows it."""
-        if event.get("event") == "warning" and self._live is not None:
-            self._live.console.print(f"warning: {one_line(event.get('message', ''))}", markup=False)
+        if (message := message_of(event)) and self._live is not None:
+            self._live.console.print(message, markup=False)
             return
         with self._lock:
             self._board.take(event)

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from nbkube.engines.budget import Budget, MemoryLimit, machine
 from nbkube.engines.model import Listener, Submission
-from nbkube.engines.results import Result, Results
+from nbkube.engines.results import Result, Results, ended
 from nbkube.engines.schedule import Group, Outcome, Schedule, State
 from nbkube.engines.warming import Warming
 from nbkube.errors import NbkubeError
@@ -56,13 +55,16 @@ class LocalRun:
         self._submission = submission
         self._listener = listener
         self._work = work / submission.run
-        self._results = Results(store, submission)
+        self._results = Results(store, submission, self._tell_damage)
         self._warming = Warming(submission, view, store, self._work / "template")
-        self._schedule: Schedule[Result] = Schedule(self._results.reordered(), submission.edges)
+        self._schedule: Schedule[Result] = Schedule(self._results.reordered(), submission.edges, submission.bindings)
+        self._budget = Budget(submission.units, machine())
         self._changed = threading.Condition()
         self._threads: dict[int, tuple[str, Attempt | None]] = {}
         self._waiting = 0
         self._cancelled = False
+        self._why_cancelled = ""
+        self._paused = False
         self._fault: BaseException | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._drive, name=f"run-{submission.run}", daemon=True)
@@ -80,14 +82,31 @@ class LocalRun:
             raise self._fault
         return ended
 
-    def cancel(self) -> None:
+    def cancel(self, reason: str = "") -> None:
         """End every process of the run; finished results are kept."""
         with self._changed:
+            self._why_cancelled = self._why_cancelled or reason
             self._cancelled = True
             attempts = [attempt for _, attempt in self._threads.values() if attempt is not None]
             self._changed.notify_all()
         for attempt in attempts:
             attempt.cancel()
+
+    def pause(self) -> None:
+        """Start no step and no further attempt at one; what is running goes on to its end."""
+        self._set_paused(True)
+
+    def unpause(self) -> None:
+        """Go on after `pause`."""
+        self._set_paused(False)
+
+    def _set_paused(self, paused: bool) -> None:
+        with self._changed:
+            if self._paused is paused or self._cancelled or self._ended.is_set():
+                return
+            self._paused = paused
+            self._listener({"event": "run-paused" if paused else "run-resumed"})
+            self._changed.notify_all()
 
     def bindings(self) -> dict[str, OutputRef]:
         """Return the variables at the notebook's end, as far as the run has come."""
@@ -139,13 +158,21 @@ class LocalRun:
             if failed is not None:
                 self._cancel_running(lambda first: first > failed)
             limit = 1 if self._submission.adversarial else self._submission.parallel
-            while len(self._threads) - self._waiting < limit:
+            while not self._paused and len(self._threads) - self._waiting < limit:
                 # Asked anew each time: starting one group may take others into it.
-                group = next(iter(plan.ready(reverse=self._submission.adversarial)), None)
+                group = self._next_group()
                 if group is None:
                     break
                 self._launch(group)
         return bool(self._threads) or not (self._cancelled or self._fault is not None or self._settled())
+
+    def _next_group(self) -> Group[Result] | None:
+        """Return a group that can start now: its predecessors have finished and its requests fit."""
+        groups = self._schedule.groups
+        idle = len(self._threads) == self._waiting  # what waits may wait for this one
+        running = [] if idle else [(first, groups[first].last) for first in self._threads if first in groups]
+        ready = self._schedule.ready(reverse=self._submission.adversarial)
+        return next((one for one in ready if self._budget.fits(one.first, one.last, running)), None)
 
     def _settled(self) -> bool:
         plan = self._schedule
@@ -291,10 +318,19 @@ class LocalRun:
             self._listener(
                 {"event": "retry", "step": self._name(group.first), "reason": failure.message, "seconds": pause}
             )
-            return not self._changed.wait_for(lambda: self._cancelled, pause)
+            over = self._changed.wait_for(lambda: self._cancelled, pause)
+            return (
+                not over and self._changed.wait_for(lambda: self._cancelled or not self._paused) and not self._cancelled
+            )
 
     def _attempt(
         self, group: Group[Result], token: str, bindings: dict[str, OutputRef], view: FileView
+    ) -> Result | None:
+        with MemoryLimit(self._submission.units[group.first : group.last + 1]) as limit:
+            return self._limited_attempt(group, token, bindings, view, limit)
+
+    def _limited_attempt(
+        self, group: Group[Result], token: str, bindings: dict[str, OutputRef], view: FileView, limit: MemoryLimit
     ) -> Result | None:
         first = self._submission.units[group.first]
         place = self._work / f"{first.program.unit}-{token}-{uuid.uuid4().hex[:6]}"
@@ -307,11 +343,13 @@ class LocalRun:
             root=self._submission.root,
             cwd=self._submission.cwd,
             scratch=str(place / "scratch"),
+            memory_group=limit.entrance,
         )
         name = self._name(group.first)
 
         def listen(event: Mapping[str, Any]) -> None:
             self._listener({"step": name, **event})
+            limit.watch(event, attempt)
             if event["event"] == "started":
                 self._warming.served(group.first, group.last)
 
@@ -330,7 +368,7 @@ class LocalRun:
         with self._changed:
             if not self._is_current(group, token):
                 return None
-        failure = finished.result.failure or executed.failure
+        failure = limit.judged(finished.result.failure or executed.failure)
         if failure is None:
             return self._results.commit(group, token, bindings, finished, started)
         if failure.kind == "cancelled":
@@ -383,27 +421,15 @@ class LocalRun:
 
     # -- telling ---------------------------------------------------------------------------------------------------
 
+    def _tell_damage(self, what: str) -> None:
+        self._listener({"event": "warning", "message": f"{what}; what it held is made again"})
+
     def _name(self, unit: int) -> str:
         return self._submission.units[unit].program.unit
 
     def _report(self, group: Group[Result], result: Result) -> None:
-        phase = "Failed" if result.failure else ("Cached" if result.cached else "Succeeded")
-        for unit in range(group.first, group.last + 1):
-            self._listener(
-                {
-                    "event": "step-ended",
-                    "step": self._name(unit),
-                    "phase": phase,
-                    "seconds": result.seconds,
-                    "cpu_seconds": result.cpu_seconds,
-                    "peak_memory": result.peak_memory,
-                    "cached": result.cached,
-                    "manifest": result.manifest,
-                    "executed": result.executed,
-                    "log": result.log,
-                    "failure": msgspec.to_builtins(result.failure) if result.failure else None,
-                }
-            )
+        for event in ended(self._submission, group, result):
+            self._listener(event)
 
     def _phase(self) -> str:
         if self._cancelled:
@@ -412,7 +438,7 @@ class LocalRun:
 
     def _summary(self) -> dict[str, Any]:
         fault = self._fault
-        reason = str(fault) if isinstance(fault, NbkubeError) else (repr(fault) if fault else "")
+        reason = str(fault) if isinstance(fault, NbkubeError) else (repr(fault) if fault else self._why_cancelled)
         return {"metrics": self._metrics(), "reason": reason}
 
     def _metrics(self) -> dict[str, Any]:
@@ -422,14 +448,4 @@ class LocalRun:
         return found
 
 
-def clean_work(work: Path, *, older_than: float = 86400.0) -> None:
-    """Remove workspaces that runs which died have left behind, by age in seconds."""
-    if not work.is_dir():
-        return
-    limit = time.time() - older_than
-    for entry in work.iterdir():
-        if entry.stat().st_mtime < limit:
-            remove_tree(entry)
-
-
-__all__ = ["LocalEngine", "LocalRun", "clean_work"]
+__all__ = ["LocalEngine", "LocalRun"]

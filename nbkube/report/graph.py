@@ -13,6 +13,9 @@ _BOX = 40
 _ROW = 96
 _GAP = 28
 _CHARACTER = 7.6
+_LETTER = 6.8
+_LINE = 13.0
+_SHARES = (0.5, 0.7, 0.3, 0.85, 0.15)
 _SIGNS = {"Succeeded": "✓", "Cached": "=", "Failed": "✗", "Skipped": "–", "Cancelled": "■", "Running": "▶"}
 
 
@@ -49,7 +52,7 @@ def draw_graph(steps: Sequence[ReportStep], edges: Sequence[ReportEdge]) -> str:
     height = (len(layers) - 1) * _ROW + _BOX + 16
     lines = [[nodes[key] for key in chain] for chain, _ in chains]
     drawn = [_edge(points, names) for points, (_, names) in zip(lines, chains, strict=True)]
-    drawn += [_edge_label(points, names) for points, (_, names) in zip(lines, chains, strict=True) if names]
+    drawn += _edge_labels([(points, names) for points, (_, names) in zip(lines, chains, strict=True) if names], width)
     drawn += [_box(node) for node in nodes.values()]
     return (
         f'<svg class="graph" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" '
@@ -89,7 +92,7 @@ def _nodes(
     for (first, last), names in links.items():
         chain = [first]
         for between in range(layer[first] + 1, layer[last]):
-            bend = _Node(f"{first}\0{last}\0{between}", between, width=14.0 + len(_carried(names)) * 6.8)
+            bend = _Node(f"{first}\0{last}\0{between}", between, width=14.0 + len(_carried(names)) * _LETTER)
             nodes[bend.key] = bend
             chain.append(bend.key)
         chain.append(last)
@@ -138,7 +141,7 @@ def _label(step: ReportStep) -> str:
 
 def _width(step: ReportStep, links: Mapping[tuple[str, str], tuple[str, ...]]) -> float:
     """Return a box wide enough for its name, and for the label of an edge that ends at it."""
-    labels = [len(_carried(names)) * 6.8 for (_, last), names in links.items() if last == step.name]
+    labels = [len(_carried(names)) * _LETTER for (_, last), names in links.items() if last == step.name]
     return max(90.0, (len(_label(step)) + 3) * _CHARACTER + 20, *labels)
 
 
@@ -169,9 +172,22 @@ def _edge(points: Sequence[_Node], names: tuple[str, ...]) -> str:
     )
 
 
-def _edge_label(points: Sequence[_Node], names: tuple[str, ...]) -> str:
-    x, y = _label_place(points)
-    return f'<text class="carried" x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{escape(_carried(names))}</text>'
+def _edge_labels(edges: Sequence[tuple[Sequence[_Node], tuple[str, ...]]], width: float) -> list[str]:
+    """Write what each edge carries beside it, no label over another while there is room along the edge."""
+    taken: list[tuple[float, float, float]] = []
+    drawn = []
+    for points, names in edges:
+        text = _carried(names)
+        half = len(text) * _LETTER / 2
+        places = [(min(max(x, half + 2), width - half - 2), y) for x, y in _label_places(points)]
+        x, y = next((place for place in places if _is_free(taken, *place, half)), places[0])
+        taken.append((x, y, half))
+        drawn.append(f'<text class="carried" x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{escape(text)}</text>')
+    return drawn
+
+
+def _is_free(taken: Sequence[tuple[float, float, float]], x: float, y: float, half: float) -> bool:
+    return all(abs(y - other_y) >= _LINE or abs(x - other_x) >= half + other for other_x, other_y, other in taken)
 
 
 def _carried(names: Sequence[str]) -> str:
@@ -179,14 +195,28 @@ def _carried(names: Sequence[str]) -> str:
     return shown if len(shown) <= 30 else shown[:29] + "…"
 
 
-def _label_place(points: Sequence[_Node]) -> tuple[float, float]:
-    """Return where an edge's label stands: at a bend of its own, else at the end where fewer edges meet."""
+def _label_places(points: Sequence[_Node]) -> list[tuple[float, float]]:
+    """Return where an edge's label may stand, the best place first: at a bend of its own, at the end where fewer edges
+    meet, then anywhere along the edge."""
     first, last = points[0], points[-1]
     if len(points) > 2:
         bend = points[len(points) // 2]
-        return bend.x, bend.top + 4
-    if len(last.above) == 1:
-        return last.x, last.top - 16
-    if len(first.below) == 1:
-        return first.x, first.bottom + 24
-    return (first.x + 2 * last.x) / 3, (first.bottom + last.top) / 2 + 8
+        best = (bend.x, bend.top + 4)
+    elif len(last.above) == 1:
+        best = (last.x, last.top - 16)
+    elif len(first.below) == 1:
+        best = (first.x, first.bottom + 24)
+    else:
+        best = ((first.x + 2 * last.x) / 3, (first.bottom + last.top) / 2 + 8)
+    along = [
+        _on_curve(above, below, share) for above, below in zip(points, points[1:], strict=False) for share in _SHARES
+    ]
+    return [best, *along]
+
+
+def _on_curve(above: _Node, below: _Node, share: float) -> tuple[float, float]:
+    """Return a point of the curve that `_edge` draws, lowered to the middle of a line of text."""
+    sideways = 3 * share**2 - 2 * share**3
+    down = 1.5 * share * (1 - share) + share**3
+    x = above.x + (below.x - above.x) * sideways
+    return x, above.bottom + (below.top - above.bottom) * down + 4

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from nbkube.runs.model import Live, Phase, Process, Run, RunEvent, RunState, RunUnit, StepRun
+from nbkube.runs.model import Live, Phase, Process, Run, RunEvent, RunNotes, RunState, RunUnit, StepRun
 from nbkube.runs.store import Recorder, RunStore, new_run_id
+from nbkube.runs.watch import Seen
 
 __all__ = [
     "Live",
@@ -12,9 +13,11 @@ __all__ = [
     "Recorder",
     "Run",
     "RunEvent",
+    "RunNotes",
     "RunState",
     "RunStore",
     "RunUnit",
+    "Seen",
     "StepRun",
     "new_run_id",
 ]

@@ -25,13 +25,13 @@ def replay(run: Run, events: Iterable[RunEvent], alive: Alive, now: float | None
         alive: tells whether a process still lives (None: cannot tell).
         now: present time, for events of machines that cannot be asked.
     """
-    story = _Story(run)
+    story = Story(run)
     for event in events:
         story.take(event)
     return story.state(alive, time.time() if now is None else now)
 
 
-class _Story:
+class Story:
     """A run while its events are taken in one by one."""
 
     def __init__(self, run: Run) -> None:
@@ -46,6 +46,7 @@ class _Story:
         self._process: Process | None = None
 
     def take(self, event: RunEvent) -> None:
+        """Take in the next event."""
         self._last = max(self._last, event.time)
         if not event.step:
             self._take_run(event)
@@ -107,6 +108,7 @@ class _Story:
             manifest=event.manifest,
             executed=event.executed,
             log=event.log,
+            observed=event.observed,
             failure=failure,
         )
 
@@ -123,7 +125,13 @@ class _Story:
         if name in self._steps:
             self._steps[name] = replace(self._steps[name], **values)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the run's end has been told, and no new beginning after it."""
+        return self._phase.ended
+
     def state(self, alive: Alive, now: float) -> RunState:
+        """Return the state of the run as far as it has been told."""
         phase, reason = self._phase, self._reason
         if not phase.ended:
             lost = self._lost(alive, now)
@@ -137,16 +145,20 @@ class _Story:
     def _lost(self, alive: Alive, now: float) -> str:
         """Return why a run that has not ended is not going on either; "" if it is."""
         seen = time.strftime("%H:%M", time.localtime(self._last or self._run.created))
+        if self._run.engine != "local":
+            silent = now - max(self._last, self._run.created) > _PATIENCE
+            return f"no news from the cluster since {seen}; it may still be running there." if silent else ""
         if self._process is None:
             silent = now - self._run.created > _PATIENCE
-            return "it was never started. Run the notebook again." if silent else ""
+            return "it was never started. `nbkube resume` starts it." if silent else ""
         living = alive(self._process)
         if living is None:
             where = self._process.host.partition("/")[0]
             silent = now - self._last > _PATIENCE
             return f"no news from {where} since {seen}; it may still be running there." if silent else ""
         if not living:
-            return f"interrupted: its process is gone (last seen {seen}). Run it again: finished steps are kept."
+            gone = f"interrupted: its process is gone (last seen {seen})."
+            return f"{gone} Finished steps are kept; `nbkube resume` goes on."
         return ""
 
 

@@ -13,21 +13,24 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from nbkube.errors import NotFoundError, RunError, StorageError
-from nbkube.runs.model import Live, Phase, Run, RunEvent, RunState
+from nbkube.runs.lines import events_folder, events_name, live_folder, live_name, run_name, whole_lines
+from nbkube.runs.model import Live, Phase, Run, RunEvent, RunNotes, RunState
 from nbkube.runs.process import is_alive, this_process
 from nbkube.runs.replay import replay
+from nbkube.runs.watch import Seen, watch
 from nbkube.storage.model import ObjectStore
+from nbkube.storage.seal import check_line, seal, unsealed
 
 _Line = TypeVar("_Line")
 _LETTERS = "0123456789bcdfghjklmnpqrstvwxz"
 _LIVE = frozenset({"log", "output", "update", "clear"})
-_CASUAL = frozenset({"started", "cell", "memory"})
+_CASUAL = frozenset({"started", "cell", "memory", "alive"})
 """Events that need not survive a power cut; all others are synced to the disk."""
 
 _GROWTH = 1.05
@@ -58,9 +61,16 @@ class RunStore:
         Raises:
             RunError: there is a run with this id.
         """
-        if not self._store.create(f"runs/{run.id}/run.json", msgspec.json.encode(run)):
+        if not self._store.create(run_name(run.id), seal(msgspec.json.encode(run))):
             raise RunError(f"there is a run {run.id} already. Start another one.")
         return Recorder(self._store, run)
+
+    def begin(self, run: Run) -> bool:
+        """Write the submission of a run that a cluster carries out, and that it has started; False if it was there."""
+        if not self._store.create(run_name(run.id), msgspec.json.encode(run)):
+            return False
+        self.append(run.id, RunEvent("run-started", workflow=run.workflow))
+        return True
 
     def recorder(self, run_id: str) -> Recorder:
         """Return a recorder that goes on with a run, for instance one that was interrupted."""
@@ -70,11 +80,11 @@ class RunStore:
     def append(self, run_id: str, event: RunEvent) -> None:
         """Add one event durably, from whatever process."""
         stamped = event if event.time else msgspec.structs.replace(event, time=time.time())
-        self._store.append(_events_name(run_id, _writer()), _line(stamped), durable=True)
+        self._store.append(events_name(run_id, _writer()), _line(stamped), durable=True)
 
     def run(self, run_id: str) -> Run:
         """Return a run's submission."""
-        data = self._store.read(f"runs/{run_id}/run.json")
+        data = self._store.read(run_name(run_id))
         if data is None:
             raise NotFoundError(f"there is no run {run_id}. `nbkube runs` lists them.")
         return _decoded(data, run_id)
@@ -82,9 +92,9 @@ class RunStore:
     def events(self, run_id: str) -> list[RunEvent]:
         """Return a run's events: each writer's in its order, writers merged by time."""
         found: list[tuple[float, int, RunEvent]] = []
-        for number, name in enumerate(self._store.list(f"runs/{run_id}/events/")):
+        for number, name in enumerate(self._store.list(events_folder(run_id))):
             latest = 0.0
-            for event in _lines(self._store.read(name) or b"", RunEvent):
+            for event in _lines(self._store.read(name), RunEvent):
                 latest = max(latest, event.time)  # a clock set back does not reorder what one process wrote
                 found.append((latest, number, event))
         found.sort(key=lambda one: one[:2])
@@ -110,26 +120,20 @@ class RunStore:
 
     def live(self, run_id: str, step: str, *, attempt: int | None = None) -> list[Live]:
         """Return what a step has shown so far, by default in its newest attempt."""
-        names = list(self._store.list(f"runs/{run_id}/live/{step}/"))
+        names = list(self._store.list(live_folder(run_id, step)))
         if attempt is not None:
-            names = [name for name in names if name == _live_name(run_id, step, attempt)]
-        return _lines(self._store.read(names[-1]) or b"", Live) if names else []
+            names = [name for name in names if name == live_name(run_id, step, attempt)]
+        return _lines(self._store.read(names[-1]), Live) if names else []
 
-    def follow(self, run_id: str, step: str, *, pause: float = 0.2) -> Iterator[Live]:
-        """Yield what a step shows, now and as it comes, until step or run has ended."""
-        done: dict[str, int] = {}
-        while True:
-            state = self.load(run_id)
-            found = state.step(step)
-            ended = state.phase.ended or state.phase is Phase.UNKNOWN or found is None or found.phase.ended
-            for name in list(self._store.list(f"runs/{run_id}/live/{step}/")):
-                data = self._store.read(name, done.get(name, 0)) or b""
-                whole = data[: data.rfind(b"\n") + 1]
-                done[name] = done.get(name, 0) + len(whole)
-                yield from _lines(whole, Live)
-            if ended:
-                return
-            time.sleep(pause)
+    def watch(self, run_id: str, *, live: bool = True, pause: float | None = None) -> Iterator[Seen]:
+        """Yield a run's events and what its steps show (`Live`), from its beginning until it has ended or is lost.
+
+        Waits for what is still to come; `pause` is the time in seconds between two looks at the store.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        return watch(self._store, self.run(run_id), live=live, pause=pause)
 
     def remove(self, run_id: str) -> None:
         """Remove a run's records; results it made stay in the cache.
@@ -138,10 +142,40 @@ class RunStore:
             RunError: the run is going on.
         """
         if self.load(run_id).phase in (Phase.RUNNING, Phase.PAUSED):
-            raise RunError(f"run {run_id} is going on. Cancel it first.")
+            raise RunError(f"run {run_id} is going on. Stop it first: nbkube stop {run_id}")
         names = list(self._store.list(f"runs/{run_id}/"))
         for name in sorted(names, key=lambda one: one.endswith("/run.json")):  # last: until then it can be removed
             self._store.remove(name)
+
+    def page(self, *, before: str = "", limit: int = 100, notebook: str | None = None) -> tuple[list[RunState], int]:
+        """Return at most `limit` runs older than the run `before`, the newest first, and the number of all runs."""
+        ids = list(self._store.folders("runs/"))
+        found: list[RunState] = []
+        for run_id in reversed(ids):
+            if len(found) >= limit:
+                break
+            if before and run_id >= before:
+                continue
+            with contextlib.suppress(NotFoundError, StorageError):  # half removed, or written by another version
+                run = self.run(run_id)
+                if notebook in (None, run.notebook):
+                    found.append(replay(run, self.events(run_id), is_alive))
+        return found, len(ids)
+
+    def notes(self, run_id: str) -> RunNotes:
+        """Return what people have written on a run."""
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            return msgspec.json.decode(self._store.read(f"runs/{run_id}/notes.json") or b"{}", type=RunNotes)
+        return RunNotes()
+
+    def annotate(self, run_id: str, labels: Sequence[str] | None, note: str | None) -> RunNotes:
+        """Write labels or note of a run; None leaves them as they are."""
+        self.run(run_id)
+        old = self.notes(run_id)
+        unique = old.labels if labels is None else tuple(dict.fromkeys(one for one in labels if one))
+        new = RunNotes(unique, old.note if note is None else note)
+        self._store.write(f"runs/{run_id}/notes.json", msgspec.json.encode(new))
+        return new
 
     def list(
         self,
@@ -180,13 +214,15 @@ class Recorder:
         self._store = store
         self._attempts = dict(attempts or {})
         self._memory: dict[str, float] = {}
-        self._name = _events_name(run.id, _writer())
+        self._name = events_name(run.id, _writer())
         self._torn: set[str] = set()
         self._lock = threading.Lock()
 
-    def start(self) -> None:
-        """Say that this process carries out the run."""
-        self._write(RunEvent("run-started", process=this_process()))
+    def start(self) -> float:
+        """Say that this process carries out the run; return when it said so."""
+        now = time.time()
+        self._write(RunEvent("run-started", time=now, process=this_process()))
+        return now
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Take an event of the engine; see `RunEvent` for those that are kept, `Live` for what steps show."""
@@ -222,9 +258,9 @@ class Recorder:
 
     def _show(self, event: Mapping[str, Any]) -> None:
         step = str(event.get("step", ""))
-        name = _live_name(self.run.id, step, max(1, self._attempts.get(step, 0)))
+        name = live_name(self.run.id, step, max(1, self._attempts.get(step, 0)))
         kept = {key: value for key, value in event.items() if key != "step" and value is not None}
-        self._append(name, msgspec.json.encode({"time": time.time(), **kept}) + b"\n", durable=False)
+        self._append(name, check_line(msgspec.json.encode({"time": time.time(), **kept})), durable=False)
 
     def _append(self, name: str, line: bytes, *, durable: bool) -> None:
         with self._lock:
@@ -248,31 +284,20 @@ _TOKEN = os.urandom(4).hex()
 """Tells this process from others with its number on other machines."""
 
 
-def _events_name(run_id: str, writer: str) -> str:
-    return f"runs/{run_id}/events/{writer}.jsonl"
-
-
-def _live_name(run_id: str, step: str, attempt: int) -> str:
-    return f"runs/{run_id}/live/{step}/{attempt:04}.jsonl"
-
-
 def _line(event: RunEvent) -> bytes:
-    return msgspec.json.encode(event) + b"\n"
+    return check_line(msgspec.json.encode(event))
 
 
-def _lines(data: bytes, kind: type[_Line]) -> list[_Line]:
-    """Decode whole lines; what a crash has torn or another version wrote is left out."""
-    found: list[_Line] = []
-    decoder = msgspec.json.Decoder(kind)
-    for line in data.split(b"\n"):
-        if line:
-            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-                found.append(decoder.decode(line))
-    return found
+def _lines(data: bytes | None, kind: type[_Line]) -> list[_Line]:
+    """Decode a whole record; its last line counts even where its end is missing."""
+    return whole_lines((data or b"") + b"\n", kind)[0]
 
 
 def _decoded(data: bytes, run_id: str) -> Run:
+    plain = unsealed(data)
+    if plain is None:
+        raise StorageError(f"the record of run {run_id} cannot be read: it is damaged. Remove runs/{run_id} by hand.")
     try:
-        return msgspec.json.decode(data, type=Run)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StorageError(f"the record of run {run_id} cannot be read ({error}). Remove it by hand.") from error
+        return msgspec.json.decode(plain, type=Run)
+    except msgspec.DecodeError as error:
+        raise StorageError(f"the record of run {run_id} cannot be read: another version made it ({error}).") from error

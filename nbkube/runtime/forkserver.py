@@ -26,7 +26,7 @@ from typing import NoReturn
 
 import msgspec
 
-from nbkube.runtime import kernel
+from nbkube.runtime import cgroups, kernel
 from nbkube.runtime.channel import Channel
 from nbkube.runtime.isolation import Place, can_be_shown, enter, show
 from nbkube.runtime.packets import receive, send
@@ -183,12 +183,13 @@ class _Template:
                 channel.send({"event": "declined", "reason": reason})
                 channel.receive()
                 return
+            cgroups.enter(task.memory_group)
             own = os.path.join(private, SHELL_FOLDER)
             os.mkdir(own)
             place = enter(task.workspace, task.root, task.store, private, self._search, (own, worker.shell_folder))
             worker.move(place, private, cwd)
             tell_start(channel, place)
-            finish(worker, task, place)
+            finish(worker, task)
 
     def _reap(self) -> None:
         """Let go of steps that have ended."""

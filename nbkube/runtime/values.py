@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+from nbkube.errors import StorageError
 from nbkube.runtime.program import StepProgram
 from nbkube.runtime.seeding import Seeding
 from nbkube.state.model import OutputRef
@@ -20,7 +22,7 @@ from nbkube.state.process import (
     restore_random,
 )
 from nbkube.state.publish import Published, publish
-from nbkube.storage import open_store
+from nbkube.storage import ObjectStore, open_store
 
 _HISTORY = ("_", "__", "___", "_i", "_ii", "_iii")
 
@@ -29,7 +31,8 @@ class Values:
     """The namespace of one step process and what becomes of it.
 
     In the order of calls: `watch`, then the statements of earlier cells that a template process may run for many
-    steps, `bind`, `prepare`, the statements that are left, `begin`, the cells, `publish`.
+    steps, `move` in a process forked from that, `bind`, `prepare`, the statements that are left, `begin`, the cells,
+    `publish`.
 
     Args:
         store: where values lie.
@@ -37,7 +40,7 @@ class Values:
     """
 
     def __init__(self, store: str, root: str) -> None:
-        self.namespace = Namespace({}, open_store(store), root=root)
+        self.namespace = Namespace({}, reached(store), root=root)
         self._root = root
         self._start = Start.now(root)
         self._seeding = Seeding()
@@ -56,9 +59,13 @@ class Values:
         space["practice"] = [0]
         load_values(publish(space).outputs, store)
 
-    def bind(self, bindings: dict[str, OutputRef], store: str) -> None:
+    def move(self, store: str) -> None:
+        """Use the store as this process reaches it."""
+        self.namespace.attach({}, reached(store))
+
+    def bind(self, bindings: dict[str, OutputRef]) -> None:
         """Take over what earlier units have put out."""
-        self.namespace.attach(bindings, open_store(store))
+        self.namespace.attach(bindings, self.namespace.store)
 
     def objection(self, bindings: dict[str, OutputRef], store: str) -> str:
         """Tell why statements that ran without these bindings would have done something else with them; "" if not."""
@@ -67,7 +74,7 @@ class Values:
                 return f"statements run beforehand look up `{name}`, which an earlier step has bound"
         settled = {name: bindings[name] for name in (ENVIRON, PATH) if name in bindings}
         stored = {name: ref for name, ref in settled.items() if ref.kind == "blob"}
-        state = load_values(stored, open_store(store), stored)
+        state = load_values(stored, open_store(store), stored) if stored else {}
         return differs(state, self._start)
 
     def before_fork(self) -> Any:
@@ -91,7 +98,7 @@ class Values:
         self._seeding.by.clear()
         self.namespace.settle()
         if program.history:
-            self._recall(shell)
+            recall(self.namespace, shell)
 
     def rebind(self, bindings: dict[str, OutputRef]) -> None:
         """Let names that this process has neither loaded nor bound come from newer results."""
@@ -99,17 +106,16 @@ class Values:
 
     def publish(self, program: StepProgram) -> dict[str, str]:
         """Store what has been bound or changed; return what could not be stored: name -> reason."""
-        drawn = {name for name, digest in random_digests().items() if digest != self._start.random.get(name)}
-        self._draws |= drawn
-        for name in drawn:
-            # An earlier unit may turn out to have set the seed.
-            self.namespace.reads.setdefault(name, "")
+        self._note_draws()
         extra = capture_process(self.namespace, self._start, seeded=self._is_seeded(program))
         self._published = publish(self.namespace, history=program.history, extra=extra)
         return self._published.holes
 
     def into(self, result: dict[str, Any]) -> None:
         """Add what was read and put out to the fields of a `StepResult`."""
+        if self._start.random and not self._published.outputs:
+            # Cells that failed have drawn, too.
+            self._note_draws()
         result.update(
             outputs=self._published.outputs,
             touched=self._published.touched,
@@ -118,26 +124,51 @@ class Values:
             seeded=self._seeding.seeded,
         )
 
-    def _is_seeded(self, program: StepProgram) -> bool:
-        """Tell whether random state is part of the notebook's state: a cell up to here has set it."""
-        known = any(f"process:{name}" in self.namespace.bindings for name in ("random", "numpy", "tensorflow", "torch"))
-        return program.seeded or self._seeding.seeded or known
+    def _note_draws(self) -> None:
+        before = self._start.random
+        drawn = {name for name, digest in random_digests().items() if digest != before.get(name)}
+        self._draws |= drawn
+        for name in drawn:
+            # An earlier unit may turn out to have set the seed.
+            self.namespace.reads.setdefault(name, "")
 
-    def _recall(self, shell: Any) -> None:
-        """Give the shell the inputs and results of earlier units' cells."""
-        space, history = self.namespace, shell.history_manager
-        for name, own in (("Out", history.output_hist), ("In", history.input_hist_parsed)):
-            # The cells change these in place.
-            space.ambient.pop(name, None)
-            if space.available(name) is not None:
-                earlier = space.load(name)
-                if isinstance(own, dict):
-                    own.update(earlier)
-                else:
-                    own[: len(earlier)] = earlier
-                space[name] = own
-        for name in _HISTORY:
-            if space.available(name) is not None:
-                value = space.load(name)
-                if not name.startswith("_i"):
-                    setattr(shell.displayhook, name, value)
+    def _is_seeded(self, program: StepProgram) -> bool:
+        return self._seeding.seeded or is_seeded(program, self.namespace)
+
+
+def is_seeded(program: StepProgram, namespace: Namespace) -> bool:
+    """Tell whether random state is part of what a step begins with: a cell up to it has set a seed."""
+    known = any(f"process:{name}" in namespace.bindings for name in ("random", "numpy", "tensorflow", "torch"))
+    return program.seeded or known
+
+
+def recall(space: Namespace, shell: Any) -> None:
+    """Give the shell the inputs and results of earlier units' cells."""
+    history = shell.history_manager
+    for name, own in (("Out", history.output_hist), ("In", history.input_hist_parsed)):
+        # The cells change these in place.
+        space.ambient.pop(name, None)
+        if space.available(name) is not None:
+            earlier = space.load(name)
+            if isinstance(own, dict):
+                own.update(earlier)
+            else:
+                own[: len(earlier)] = earlier
+            space[name] = own
+    for name in _HISTORY:
+        if space.available(name) is not None:
+            value = space.load(name)
+            if not name.startswith("_i"):
+                setattr(shell.displayhook, name, value)
+
+
+def reached(url: str) -> ObjectStore:
+    """Return a store with all that it needs loaded.
+
+    What a client of a bucket imports and reads when it is first used would else count as what the step looks at.
+    """
+    store = open_store(url)
+    if url.startswith("s3://"):
+        with contextlib.suppress(StorageError):
+            store.has("0" * 64)
+    return store

@@ -20,6 +20,7 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 
 from nbkube.errors import NbkubeError, StateError
+from nbkube.runtime import cgroups
 from nbkube.runtime.channel import Channel
 from nbkube.runtime.isolation import Place, enter, folder_of
 from nbkube.runtime.leaving import leave, open_files
@@ -33,7 +34,7 @@ from nbkube.runtime.shell import (
     place_name,
     strip_ansi,
 )
-from nbkube.runtime.values import Values
+from nbkube.runtime.values import Values, reached
 from nbkube.state.model import OutputRef
 from nbkube.state.namespace import HoleError
 
@@ -66,9 +67,7 @@ class Worker:
         self._values = Values(place.store, place.root)
         self.shell_folder = os.path.join(private, SHELL_FOLDER)
         self._shell = make_shell(self._values.namespace, channel, self.shell_folder)
-        self._observation = Observation(
-            place.root, (private, folder_of(place.store), os.path.dirname(__file__)), is_place
-        )
+        self._observation = Observation(place.root, (private, *_machinery(place.store)), is_place)
         self._shell.unobserved = self._observation.paused
         self._done: tuple[ReplayProgram, ...] = ()
         self._open_files: list[Any] = []
@@ -85,9 +84,9 @@ class Worker:
         sys.path.insert(0, "")
         self._values.watch()
 
-    async def serve(self, task: StepTask, store: str) -> None:
+    async def serve(self, task: StepTask) -> None:
         """Run the task's unit, then whatever the parent asks for, until it asks for the result."""
-        self._values.bind(task.bindings, store)
+        self._values.bind(task.bindings)
         await self._run_unit(task.program)
         while True:
             message = await self._next_message()
@@ -144,7 +143,9 @@ class Worker:
     def move(self, place: Place, private: str, cwd: str) -> None:
         """Go on as the step of a workspace, in a process forked for it."""
         os.chdir(cwd)
-        self._observation.go_on((private, folder_of(place.store)))
+        self._observation.go_on((private, *_machinery(place.store)))
+        with self._observation.paused():
+            self._values.move(place.store)
         self._values.after_fork(self._random)
 
     async def _next_message(self) -> dict[str, Any] | None:
@@ -307,6 +308,16 @@ class Worker:
         self._channel.place({"event": "result", "result": msgspec.to_builtins(result)})
 
 
+def _machinery(store: str) -> tuple[str, ...]:
+    """Return the folders of nbkube and its store, which are no inputs of a step."""
+    if not store.startswith("s3://"):
+        return folder_of(store), os.path.dirname(__file__)
+    from nbkube.storage.cache import cache_folder
+
+    keys = os.environ.get("NBKUBE_S3_CREDENTIALS", "")
+    return str(cache_folder()), keys and os.path.abspath(keys), os.path.dirname(__file__)
+
+
 def plain(value: Any) -> Any:
     """Return a metric's value as JSON can hold it: numbers of libraries become plain ones, other things text."""
     if hasattr(value, "item") and getattr(value, "size", None) == 1:
@@ -336,6 +347,8 @@ def _line_in(error: BaseException, place: str) -> int | None:
 
 def run(channel: Channel) -> None:
     """Serve one task from start to end, and leave; return only if there is none."""
+    if "://" in (store := os.environ.get("NBKUBE_STORE", "")):
+        reached(store)  # in a pod the task's store is known before the task
     message = channel.receive()
     if message is None:
         return
@@ -344,11 +357,12 @@ def run(channel: Channel) -> None:
     channel.mark_with(message["secret"])
     with failures_told(channel):
         task, private = msgspec.convert(message["task"], StepTask), message["private"]
+        cgroups.enter(task.memory_group)
         place = enter(task.workspace, task.root, task.store, private)
         tell_start(channel, place)
         worker = Worker(channel, place, task.cwd, private)
         worker.watch()
-        finish(worker, task, place)
+        finish(worker, task)
 
 
 def project_code_follows() -> None:
@@ -363,9 +377,9 @@ def tell_start(channel: Channel, place: Place) -> None:
     channel.send({"event": "started", **said})
 
 
-def finish(worker: Worker, task: StepTask, place: Place) -> NoReturn:
+def finish(worker: Worker, task: StepTask) -> NoReturn:
     """Run a task to its end, and leave."""
-    run_in(worker.context, worker.serve(task, place.store))
+    run_in(worker.context, worker.serve(task))
     worker.leave()
 
 

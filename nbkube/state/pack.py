@@ -17,6 +17,15 @@ class Pack:
         self._pending: list[bytes] = []
         self._pending_size = 0
 
+    @classmethod
+    def opened(cls, path: Path) -> Pack:
+        """Return a pack that another process has written, for reading. Raises `OSError` where there is none."""
+        pack = cls.__new__(cls)
+        pack._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        pack._size = os.fstat(pack._handle).st_size
+        pack._pending, pack._pending_size = [], 0
+        return pack
+
     def __del__(self) -> None:
         if hasattr(self, "_handle"):
             os.close(self._handle)

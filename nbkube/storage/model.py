@@ -15,7 +15,8 @@ class ObjectStore(Protocol):
 
     `objects/sha256/ab/<digest>` write-once blobs; all other names are records. Digests are lower-case hex sha256.
     Raises `StorageError` when the store cannot be reached or is full, `DamagedObjectError` when bytes read do not
-    match their digest (the object is set aside first), `NotFoundError` for what is not there.
+    match their digest (the object is set aside first), `LocationError` (also a `StorageError`) for a name that no
+    store takes, `NotFoundError` for what is not there.
     """
 
     url: str
@@ -48,7 +49,8 @@ class ObjectStore(Protocol):
         """Add to the end of a record that one writer at a time makes piece by piece.
 
         Readers see a beginning of it. What is not `durable` survives the end of the process, not a power cut; a crash
-        may leave a part of the last piece.
+        may leave a part of the last piece. In a bucket it is held back for about a second, or until 64 KiB have
+        gathered, a durable piece comes or the process ends; a process that is killed loses what it held back.
         """
 
     def read(self, name: str, start: int = 0) -> bytes | None:
@@ -65,3 +67,34 @@ class ObjectStore(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove a record; nothing happens where there is none."""
+
+
+@runtime_checkable
+class CollectableStore(ObjectStore, Protocol):
+    """A store that can be rid of what nobody needs.
+
+    Whatever is put, or renewed, counts as used at that moment. The methods that remove take the time in seconds for
+    which a thing must not have been used, judge and remove in one step, and return the bytes freed (0: it was kept,
+    or is not there). With `dry_run` they only tell.
+    """
+
+    def blobs(self) -> Iterator[str]:
+        """Yield the digests of all blobs."""
+
+    def records(self) -> Iterator[str]:
+        """Yield the names of all records."""
+
+    def renew(self, name: str) -> bool:
+        """Count a record as used now; False if it is not there (any more)."""
+
+    def discard(self, digest: str, unused: float = 0.0, *, dry_run: bool = False) -> int:
+        """Remove a blob."""
+
+    def discard_record(self, name: str, unused: float = 0.0, *, dry_run: bool = False) -> int:
+        """Remove a record."""
+
+    def discard_damaged(self, unused: float = 0.0, *, dry_run: bool = False) -> int:
+        """Remove the blobs that were set aside because they were damaged."""
+
+    def scrub(self, digest: str) -> None:
+        """Read a blob as a whole; raise `DamagedObjectError` if it is damaged (it is set aside first)."""

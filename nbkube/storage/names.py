@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from nbkube.errors import StorageError
+from nbkube.errors import LocationError
 
 RESERVED = frozenset({"objects", "tmp", "quarantine", "stamps", "lock", "digests", "work"})
 """First segments that belong to the store itself."""
@@ -43,23 +43,23 @@ def is_name(name: str) -> bool:
 
 
 def check_name(name: str) -> str:
-    """Return a record's name, or raise `StorageError` with the rule it breaks."""
+    """Return a record's name, or raise `LocationError` with the rule it breaks."""
     fault = _fault(name)
     if fault:
-        raise StorageError(f"{name[:80]!r} cannot name a record: {fault}.")
+        raise LocationError(f"{name[:80]!r} cannot name a record: {fault}.")
     return name
 
 
 def check_prefix(prefix: str) -> str:
-    """Return a listing prefix (a name followed by '/'), or raise `StorageError`."""
+    """Return a listing prefix (a name followed by '/'), or raise `LocationError`."""
     if not prefix.endswith("/"):
-        raise StorageError(f"{prefix[:80]!r} is no folder of records: it must end in '/'.")
+        raise LocationError(f"{prefix[:80]!r} is no folder of records: it must end in '/'.")
     check_name(prefix[:-1])
     return prefix
 
 
 def check_digest(digest: str) -> str:
-    """Return a digest, or raise `StorageError` where the text is none."""
+    """Return a digest, or raise `LocationError` where the text is none."""
     if not _DIGEST.match(digest):
-        raise StorageError(f"{digest[:80]!r} is no digest: 64 lower-case hex digits are expected.")
+        raise LocationError(f"{digest[:80]!r} is no digest: 64 lower-case hex digits are expected.")
     return digest

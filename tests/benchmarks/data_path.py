@@ -127,7 +127,7 @@ def measure(make: Make, size: int, folder: Path) -> tuple[float, float, float]:
     """Return median seconds of storing, of the bare write of the same bytes, and of loading."""
     value = make(size)
     buffers: list[memoryview] = []
-    pickle.dumps(value, 5, buffer_callback=lambda one: buffers.append(one.raw()))  # type: ignore[arg-type, func-returns-value]
+    pickle.dumps(value, 5, buffer_callback=lambda one: buffers.append(one.raw()))
     ours, theirs, loads = [], [], []
     for turn in range(REPEAT + 1):
         bare, _ = seconds(lambda: bare_write(buffers, folder / "bare"))

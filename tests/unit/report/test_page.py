@@ -83,6 +83,27 @@ def test_boxes_of_a_layer_do_not_overlap() -> None:
     assert all(left[1] < right[0] for left, right in zip(spans, spans[1:], strict=False))
 
 
+def test_labels_of_edges_do_not_cover_each_other() -> None:
+    carried = ("train_images", "train_labels", "test_images")
+    steps = [
+        ReportStep("setup", "Succeeded"),
+        ReportStep("split", "Succeeded", after=("setup",)),
+        *(ReportStep(name, "Succeeded", after=("split",)) for name in ("forest", "neighbours")),
+    ]
+    edges = [ReportEdge("setup", "split", ("seed",))]
+    edges += [ReportEdge(first, last, carried) for first in ("setup", "split") for last in ("forest", "neighbours")]
+    drawing = ElementTree.fromstring(draw_graph(steps, edges))
+    labels = [
+        (float(text.get("x", 0)), float(text.get("y", 0)), len(text.text or "") * 6.8)
+        for text in drawing.iter("text")
+        if text.get("class") == "carried"
+    ]
+    assert len(labels) == 5
+    for index, (x, y, width) in enumerate(labels):
+        for other_x, other_y, other in labels[index + 1 :]:
+            assert abs(y - other_y) >= 12 or abs(x - other_x) >= (width + other) / 2
+
+
 def test_an_empty_run_is_a_page_too() -> None:
     assert "nothing" in render_report(Report("nothing", "r0", "Failed"))
     assert draw_graph((), ()) == ""

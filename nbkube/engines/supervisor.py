@@ -1,0 +1,32 @@
+"""The process that carries out one run on this machine, whoever has started it and whatever becomes of them.
+
+    python -m nbkube.engines.supervisor STORE WORK RUN DESCRIPTOR
+
+Through the descriptor comes the word to start or resume; the answer is `going` once the run's first event is written.
+SIGUSR1 says that somebody has asked for something, SIGTERM ends the run and all its steps.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main(arguments: list[str]) -> None:
+    """Leave the starter's family, then wait for the word."""
+    if os.fork():
+        os._exit(0)
+    import socket
+
+    from nbkube.engines import supervision  # loaded while the starter is still preparing the run
+
+    store, work, run_id, descriptor = arguments
+    with socket.socket(fileno=int(descriptor)) as starter:
+        starter.set_inheritable(False)
+        word = starter.recv(64)
+        if word:
+            supervision.supervise(store, work, run_id, starter, resume=word == b"resume\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,248 @@
+"""Files in a bucket, for people and for cells: keys are theirs, nothing of the store's layout is assumed."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from nbkube.errors import LocationError, NotFoundError, StorageError
+from nbkube.storage.s3.access import check_bucket, find_server, key_fault
+from nbkube.storage.s3.connection import PARALLEL, Bytes, Connection
+from nbkube.storage.s3.transfer import PART, Download, digests_of, upload
+
+if TYPE_CHECKING:
+    from minio import Minio
+
+_PAGE = 1000
+_COPIED_BY_SERVER = 5 << 30
+Listed = tuple[str, int | None, float | None]
+
+
+class Bucket:
+    """A key in a bucket: "" for the bucket itself, ending in '/' for the files below a folder."""
+
+    def __init__(self, bucket: str, key: str, connection: Connection | None = None) -> None:
+        self.bucket = bucket
+        self.key = key
+        self._own = connection
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+    @cached_property
+    def connection(self) -> Connection:
+        """The way to the server, found when it is needed first."""
+        return self._own or Connection(self.bucket, find_server())
+
+    @property
+    def folder(self) -> str:
+        """The key as a prefix: "" or ending in '/'."""
+        return self.key if not self.key or self.key.endswith("/") else self.key + "/"
+
+    def below(self, name: str) -> Bucket:
+        """Return the key with this name in this folder."""
+        return Bucket(self.bucket, _checked(self.folder + name), self.connection)
+
+    def list(self, *, recursive: bool) -> Iterator[Listed]:
+        """Yield key, size and time of the file itself or, for a folder, of what is in it; folders have no size."""
+        if self.key and not self.key.endswith("/"):
+            answer = self.connection.request("HEAD", self.key, frozenset({200, 404}))
+            if answer.status == 200:
+                yield self.key, int(answer.headers.get("content-length", 0)), _time(answer.headers["last-modified"])
+                return
+            self.connection.require_bucket()
+        after: str | None = None
+        while True:
+            page = self._page(after, recursive)
+            yield from (one for one in page if one[1] is None or not one[0].endswith("/"))  # markers of empty folders
+            if not recursive or len(page) < _PAGE:
+                return
+            after = page[-1][0]
+
+    def _page(self, after: str | None, recursive: bool) -> tuple[Listed, ...]:
+        def ask(client: Minio) -> tuple[Listed, ...]:
+            found = client.list_objects(self.bucket, self.folder or None, recursive=recursive, start_after=after)
+            entries = (
+                (
+                    one.object_name or "",
+                    None if one.is_dir else int(one.size or 0),
+                    one.last_modified.timestamp() if one.last_modified else None,
+                )
+                for one in islice(found, _PAGE if recursive else None)
+            )
+            return tuple(entries) if recursive else tuple(sorted(entries, key=lambda one: one[0].encode()))
+
+        return self.connection.client_call(ask)
+
+    def reader(self, part: int = PART) -> BucketReader:
+        """Return a file to read from, with ranges fetched ahead."""
+        return BucketReader(self.connection, _checked(self.key), part)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the file's content."""
+        return iter(Download(self.connection, _checked(self.key)))
+
+    def identity(self) -> tuple[str, int]:
+        """Return ETag and size of the file."""
+        answer = self.connection.request("HEAD", _checked(self.key), frozenset({200, 404}))
+        if answer.status == 404:
+            self.connection.require_bucket()
+            raise NotFoundError(f"{self}: there is no such object.")
+        return answer.etag, int(answer.headers.get("content-length", 0))
+
+    def write(self, data: bytes) -> None:
+        """Write or replace the file."""
+        self.connection.request("PUT", _checked(self.key), frozenset({200}), body=Bytes(data))
+
+    def upload(self, handle: int, progress: Callable[[int], None]) -> int:
+        """Write or replace the file with the content of an open file; return its size."""
+        digests = digests_of(handle)
+        upload(self.connection, _checked(self.key), handle, digests, {}, {}, progress)
+        return digests.size
+
+    def copy_from(self, source: Bucket, progress: Callable[[int], None]) -> int:
+        """Write or replace the file with another one on the same server, which does the copying."""
+        from minio.commonconfig import CopySource
+
+        etag, size = source.identity()
+        if size > _COPIED_BY_SERVER:
+            raise StorageError(
+                f"{source} is larger than S3 servers copy at once (5 GiB). Copy it by way of a local file."
+            )
+        origin = CopySource(source.bucket, source.key, match_etag=etag)
+        self.connection.client_call(lambda client: client.copy_object(self.bucket, _checked(self.key), origin))
+        progress(size)
+        return size
+
+    def remove(self) -> int:
+        """Remove the file."""
+        self.identity()
+        self.connection.request("DELETE", _checked(self.key), frozenset({200, 204}))
+        return 1
+
+    def remove_all(self) -> int:
+        """Remove all files below the folder; return how many there were."""
+        from minio.deleteobjects import DeleteObject
+
+        count = 0
+        while True:
+            keys = [key for key, _, _ in self._page(None, recursive=True)]
+            if not keys:
+                return count
+            todo = [DeleteObject(key) for key in keys]
+            faults = self.connection.client_call(lambda client: list(client.remove_objects(self.bucket, todo)))  # noqa: B023
+            if faults:
+                raise StorageError(f"{self}: {faults[0].name} cannot be removed: {faults[0].code}.")
+            count += len(keys)
+
+    def make_bucket(self) -> bool:
+        """Make the bucket; False where it is there already."""
+        if self.connection.request("HEAD", "", frozenset({200, 404})).status == 200:
+            return False
+        self.connection.client_call(lambda client: client.make_bucket(self.bucket))
+        return True
+
+    def remove_bucket(self) -> int:
+        """Remove the bucket, which must be empty."""
+        self.connection.client_call(lambda client: client.remove_bucket(self.bucket))
+        return 1
+
+
+class BucketReader(io.RawIOBase):
+    """Reads a file in a bucket from wherever it is asked to; going forward, ranges are fetched ahead in parallel."""
+
+    def __init__(self, connection: Connection, key: str, part: int = PART) -> None:
+        self._connection = connection
+        self._key = key
+        self._part = part
+        self._position = 0
+        self._piece = memoryview(b"")
+        self._etag = ""
+        self._begin(0)
+
+    def _begin(self, position: int) -> None:
+        download = Download(self._connection, self._key, position, parallel=PARALLEL, part=self._part)
+        if self._etag and download.etag != self._etag:
+            raise StorageError(
+                f"s3://{self._connection.bucket}/{self._key} was replaced while it was read. Open it again."
+            )
+        self._etag, self.size = download.etag, download.size
+        self._pieces = iter(download)
+        self._piece, self._position, self._next = memoryview(b""), position, position
+
+    def readable(self) -> bool:
+        """Tell that this can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that reading can go on elsewhere."""
+        return True
+
+    def readinto(self, buffer: memoryview | bytearray) -> int:  # type: ignore[override]
+        """Fill a buffer as far as the piece at hand goes; 0 at the end."""
+        if self._next != self._position:
+            if self._position >= self.size:
+                return 0
+            self._begin(self._position)
+        if not self._piece.nbytes:
+            self._piece = memoryview(next(self._pieces, b""))
+        count = min(len(buffer), self._piece.nbytes)
+        buffer[:count] = self._piece[:count]
+        self._piece = self._piece[count:]
+        self._position += count
+        self._next = self._position
+        return count
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place; nothing is asked of the server before the next read."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def tell(self) -> int:
+        """Return the place the next read begins at."""
+        return self._position
+
+    def close(self) -> None:
+        """Let go of ranges that are being fetched."""
+        self._pieces = iter(())
+        self._piece = memoryview(b"")
+        super().close()
+
+
+def bucket_at(text: str) -> Bucket:
+    """Return the place that `BUCKET[/KEY]` names; without a bucket, all of them."""
+    bucket, _, key = text.partition("/")
+    if not bucket and not key:
+        return Bucket("", "", None)
+    check_bucket(bucket)
+    if key.rstrip("/"):
+        _checked(key.rstrip("/") if key.endswith("/") else key)
+    return Bucket(bucket, key)
+
+
+def list_buckets() -> list[tuple[str, float | None]]:
+    """Return name and time of making of all buckets that the credentials can see."""
+    connection = Connection("", find_server())
+    found = connection.client_call(lambda client: client.list_buckets())
+    return sorted((one.name, one.creation_date.timestamp() if one.creation_date else None) for one in found)
+
+
+def _checked(key: str) -> str:
+    fault = "it is empty" if not key else key_fault(key)
+    if fault:
+        raise LocationError(f"{key[:200]!r} cannot be the key of an object: {fault}.")
+    return key
+
+
+def _time(text: str) -> float | None:
+    import email.utils
+
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError):
+        return None

@@ -145,6 +145,37 @@ def test_a_step_that_ran_too_early_runs_again(on_engine: Bench) -> None:
     assert story.metrics == {"found": ["made.txt"]}
 
 
+def test_steps_that_an_earlier_run_has_shown_to_be_independent_run_beside_each_other(on_engine: Bench) -> None:
+    work = (
+        "import time\nstart_{0} = time.time()\nopen('{0}.txt', 'w').write('x')\n"
+        "while time.time() < start_{0} + 1.5: pass\nend_{0} = time.time()"
+    )
+    cells: list[CellText] = [
+        ("step:a", work.format("a")),
+        ("step:b", work.format("b")),
+        ("pipeline-metrics", "together = start_b < end_a and start_a < end_b"),
+    ]
+    assert on_engine.run(cells).metrics == {"together": False}
+    assert on_engine.run(cells, use_cache=False).metrics == {"together": True}
+
+
+def test_a_dependency_found_by_one_run_is_known_to_the_next(on_engine: Bench) -> None:
+    # Analysis does not know that this makes a file.
+    made = "import time\nimport numpy as np\ntime.sleep(1)\nnp.lib.format.open_memmap('made.npy', 'w+', shape=(3,))"
+    cells: list[CellText] = [
+        ("step:first", made),
+        ("step:second", "from pathlib import Path\nfound = Path('made.npy').exists()"),
+        ("pipeline-metrics", "print(found)"),
+    ]
+    beside = []
+    for _ in range(2):
+        story = on_engine.run(cells, use_cache=False)
+        assert story.metrics == {"found": True}
+        kinds = [(event["event"], event.get("step")) for event in story.events]
+        beside.append(kinds.index(("started", "second")) < kinds.index(("step-ended", "first")))
+    assert beside == [True, False]
+
+
 def test_a_failure_stops_what_follows_and_keeps_what_came_before(on_engine: Bench) -> None:
     cells: list[CellText] = [("step:a", "x = 1"), ("step:b", "y = x\ny / 0"), ("step:c", "z = y")]
     story = on_engine.run(cells)

@@ -6,6 +6,7 @@ that may be called from any thread.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,19 +21,27 @@ from nbkube.state.model import FileEntry, OutputRef
 if TYPE_CHECKING:
     from nbkube.cluster import Cluster
     from nbkube.cluster.capacity import Capacity
+    from nbkube.engines.argo.control import ArgoControl
+    from nbkube.engines.argo.engine import ArgoRun
     from nbkube.engines.control import RunControl
+    from nbkube.engines.forecast import Forecast
     from nbkube.engines.local import LocalRun
     from nbkube.engines.model import Listener
     from nbkube.interactive.apply import Changes
     from nbkube.interactive.model import Opened, Pulled, Restored
+    from nbkube.notebook.model import Notebook
     from nbkube.pipeline.model import Pipeline
+    from nbkube.pipeline.suggest import Suggestion
     from nbkube.plan import Plan
     from nbkube.preflight.doctor import Check
     from nbkube.profiles import Profile, Profiles
+    from nbkube.remote import Remote
     from nbkube.report.model import Report
-    from nbkube.runs import Live, Phase, RunState, RunStore, RunUnit, Seen, StepRun
+    from nbkube.runs import Live, Phase, RunNotes, RunState, RunStore, RunUnit, Seen, StepRun
     from nbkube.runs.garbage import Collected
     from nbkube.runtime.program import Failure, StepManifest
+    from nbkube.state.snapshot import FileView
+    from nbkube.storage.files import Storage
     from nbkube.storage.model import ObjectStore
     from nbkube.verify.model import Verification
 
@@ -72,10 +81,19 @@ class Client:
 
     # -- reading notebooks -----------------------------------------------------------------------------------------
 
-    def show(self, path: Path, parameters: Mapping[str, Any] | None = None, options: Options | None = None) -> Pipeline:
+    def show(
+        self,
+        path: Path,
+        parameters: Mapping[str, Any] | None = None,
+        options: Options | None = None,
+        *,
+        content: bytes | None = None,
+    ) -> Pipeline:
         """Return the pipeline a notebook means, faults included as diagnostics; runs and writes nothing.
 
-        Where an earlier run has seen steps with the same code, their edges are those it saw.
+        `content` is the notebook's JSON as it stands in an editor; without it the file is read.
+        Where an earlier run has seen steps with the same code, their edges are those it saw. A bucket is asked only if
+        this client was given one.
 
         Raises:
             NotebookError: the file cannot be read as a notebook.
@@ -84,22 +102,39 @@ class Client:
         from nbkube.plan import place_of
         from nbkube.steps import build_programs
 
-        pipeline = self._pipeline(path, parameters, options)
+        pipeline = self._pipeline(path, parameters, options, content)
+        if any(one.severity == "error" for one in pipeline.diagnostics):
+            return pipeline  # it has no programs
         root, notebook = place_of(path)
-        store = self._store(root)
-        if next(iter(store.folders("runs/")), None) is None:
+        store = self._nearby_store(root)
+        if store is None or next(iter(store.folders("runs/")), None) is None:
             return pipeline
         programs = build_programs(pipeline, pipeline.values, cwd=notebook.parent.as_posix())
         return with_record(pipeline, records_of(store, notebook.as_posix(), programs))
 
     def _pipeline(
-        self, path: Path, parameters: Mapping[str, Any] | None = None, options: Options | None = None
+        self,
+        path: Path,
+        parameters: Mapping[str, Any] | None = None,
+        options: Options | None = None,
+        content: bytes | None = None,
     ) -> Pipeline:
         """Return the pipeline as analysis alone sees it: what is run does not depend on what has run."""
-        from nbkube.notebook import read_notebook
         from nbkube.pipeline import build_pipeline
 
-        return build_pipeline(read_notebook(path), parameters, options)
+        return build_pipeline(_notebook(path, content)[0], parameters, options)
+
+    def suggest(self, path: Path, *, content: bytes | None = None) -> tuple[Suggestion, ...]:
+        """Return tags for the cells of a notebook that have none yet; runs and writes nothing.
+
+        Raises:
+            NotebookError: the file cannot be read as a notebook.
+        """
+        from nbkube.notebook.headings import headings
+        from nbkube.pipeline.suggest import suggest_tags
+
+        notebook, data = _notebook(path, content)
+        return suggest_tags(notebook, headings(str(path), data))
 
     def check(self, path: Path, parameters: Mapping[str, Any] | None = None) -> tuple[Diagnostic, ...]:
         """Return all findings about a notebook, errors first; runs and writes nothing."""
@@ -138,11 +173,12 @@ class Client:
         experiment: str = "",
         use_cache: bool = True,
         parallel: int | None = None,
-        engine: str = "local",
-        profile: str = "",
+        engine: str = "",
         on_event: Listener = _silent,
     ) -> RunState:
         """Run a notebook as a pipeline, follow it, and return the state it ended in.
+
+        `engine` is `local` or `argo`, by default the profile's.
 
         A step that fails makes a run with the phase Failed, not an exception. Ctrl-C (KeyboardInterrupt) cancels the
         run: all its processes are ended, finished steps are kept. The run does not need this process: if it ends in
@@ -152,6 +188,8 @@ class Client:
             NotebookError: the notebook, its options or the parameters are wrong; nothing has been started or written.
             StorageError: the store cannot be written.
             RunError: the process that carries out the run could not start.
+            ProfileError: the profile is missing or does not say enough for a cluster.
+            ClusterError: the cluster cannot be reached; `RefusedError`: it does not take the run.
         """
         run_id = self.submit(
             path,
@@ -161,10 +199,10 @@ class Client:
             use_cache=use_cache,
             parallel=parallel,
             engine=engine,
-            profile=profile,
+            on_event=on_event,
         )
         on_event({"event": "run-created", "run": run_id})
-        return self._control(self._root(path)).follow(run_id, on_event)
+        return self._control_of(run_id, self._root(path)).follow(run_id, on_event)
 
     def submit(
         self,
@@ -175,14 +213,14 @@ class Client:
         experiment: str = "",
         use_cache: bool = True,
         parallel: int | None = None,
-        engine: str = "local",
-        profile: str = "",
+        engine: str = "",
+        on_event: Listener = _silent,
     ) -> str:
         """Start a run and return its id; the run goes on whatever becomes of this process. Raises what `run` does."""
         from nbkube.plan import Plan
 
         plan = Plan.of(self._pipeline(path, parameters, options), path)
-        return self._start(plan, experiment, use_cache, parallel, engine, profile)
+        return self._start(plan, experiment, use_cache, parallel, engine, on_event)
 
     def run_from(
         self,
@@ -212,35 +250,74 @@ class Client:
         live = capture(pipeline, step, shell, self._store(root), root=root, cwd=notebook.parent.as_posix())
         for one in live.differences:
             on_event({"event": "difference", "message": one})
-        run_id = self._start(Plan.from_kernel(pipeline, path, live), experiment, False, parallel, "local", "")
+        run_id = self._start(Plan.from_kernel(pipeline, path, live), experiment, False, parallel, "local", on_event)
         on_event({"event": "run-created", "run": run_id})
         return self._control(root).follow(run_id, on_event)
 
     def _start(
-        self, plan: Plan, experiment: str, use_cache: bool, parallel: int | None, engine: str, profile: str
+        self, plan: Plan, experiment: str, use_cache: bool, parallel: int | None, engine: str, on_event: Listener
     ) -> str:
-        run = plan.run(experiment, use_cache=use_cache, engine=engine, profile=profile)
+        profile = self.profile(plan.root)
+        engine = engine or profile.engine
+        if engine not in ("local", "argo"):
+            raise NbkubeError(f"there is no engine {engine!r}. Fix: use local or argo.")
+        run = plan.run(experiment, use_cache=use_cache, engine=engine, profile=profile.name)
         submission = plan.submission(run.id, use_cache=use_cache, parallel=parallel)
-        if engine != "local":
-            raise NbkubeError(f"there is no engine {engine!r}. Fix: use the engine local.")
-        self._control(plan.root).start(run, submission, plan.files, plan.check_requests())
+        if engine == "argo":
+            self._remote(plan.root).start(plan, run, submission, on_event)
+        else:
+            self._control(plan.root).start(run, submission, plan.files, plan.check_requests())
         return run.id
+
+    def export(
+        self,
+        path: Path,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        options: Options | None = None,
+        use_cache: bool = True,
+        on_event: Listener = _silent,
+    ) -> dict[str, Any]:
+        """Return an Argo Workflow of which each creation runs the notebook as it is now; all it needs besides is put
+        into the store. Raises what `run` does with the engine argo.
+        """
+        from nbkube.plan import Plan
+
+        plan = Plan.of(self._pipeline(path, parameters, options), path)
+        run = plan.run("", use_cache=use_cache, engine="argo", profile=self.profile(plan.root).name)
+        return self._remote(plan.root).export(plan, run, plan.submission("", use_cache=use_cache), on_event)
+
+    def forecast(
+        self, path: Path, *, parameters: Mapping[str, Any] | None = None, use_cache: bool = True
+    ) -> tuple[Pipeline, tuple[Forecast, ...]]:
+        """Return the pipeline a run would be made of and for each of its steps whether its result is known already.
+
+        Nothing is started. Raises `NotebookError` where the run would be refused.
+        """
+        from nbkube.engines.forecast import forecast
+        from nbkube.plan import Plan
+        from nbkube.state.snapshot import snapshot
+
+        plan = Plan.of(self._pipeline(path, parameters), path)
+        submission = plan.submission("forecast", use_cache=use_cache)
+        view = snapshot(plan.root, plan.root / STORE_FOLDER)
+        return plan.pipeline, forecast(self._store(plan.root), submission, view)
 
     def verify(
         self,
         path: Path,
         *,
         parameters: Mapping[str, Any] | None = None,
+        engine: str = "",
         tell: Callable[[str], None] = lambda _: None,
     ) -> Verification:
         """Prove that the pipeline computes what the notebook computes: both run twice, without cache, and everything
-        they leave is compared.
+        they leave is compared. The notebook runs here, the pipeline on the engine.
 
         Raises:
             NotebookError: the notebook or the parameters are wrong.
             RunError: the notebook itself does not run to the same end twice.
         """
-        from nbkube.engines.local import LocalEngine
         from nbkube.plan import Plan
         from nbkube.storage import open_store
         from nbkube.verify import PipelineResult, folder_outside, verify_notebook
@@ -250,16 +327,30 @@ class Client:
             files = plan.files(place / "project")
 
             def run_pipeline(adversarial: bool) -> PipelineResult:
-                # A store of its own: what one run has made must not be found by the next.
-                store = open_store(place / f"store-{int(adversarial)}")
-                submission = plan.submission("verify", adversarial=adversarial)
                 started = time.monotonic()
-                run = LocalEngine(store, place / "work", files).submit(submission, _silent)
-                _wait(run)
-                seconds = time.monotonic() - started
-                return PipelineResult(run.bindings(), run.files(), run.metrics(), run.failure(), seconds, store.url)
+                with self._verifying(plan, files, place, engine, adversarial=adversarial) as (run, url):
+                    _wait(run)
+                    seconds = time.monotonic() - started
+                    return PipelineResult(run.bindings(), run.files(), run.metrics(), run.failure(), seconds, url)
 
             return verify_notebook(plan.subject(files), run_pipeline, open_store(place / "store"), tell)
+
+    @contextlib.contextmanager
+    def _verifying(
+        self, plan: Plan, files: FileView, place: Path, engine: str, *, adversarial: bool
+    ) -> Iterator[tuple[LocalRun | ArgoRun, str]]:
+        """Run the pipeline for a comparison on an engine; yield the run and its store's address."""
+        from nbkube.engines.local import LocalEngine
+        from nbkube.storage import open_store
+
+        if (engine or self.profile(plan.root).engine) == "argo":
+            with self._remote(plan.root).verifying(plan, files, adversarial=adversarial) as found:
+                yield found
+        else:
+            # A store of its own: what one run has made must not be found by the next.
+            store = open_store(place / f"store-{int(adversarial)}")
+            submission = plan.submission("verify", adversarial=adversarial)
+            yield LocalEngine(store, place / "work", files).submit(submission, _silent), store.url
 
     # -- runs that go on -------------------------------------------------------------------------------------------
 
@@ -275,7 +366,8 @@ class Client:
 
     def follow(self, run_id: str, on_event: Listener = _silent) -> RunState:
         """Follow a run as `run` does, from its beginning to its end; Ctrl-C (KeyboardInterrupt) cancels it."""
-        return self._control().follow(self._runs().resolve(run_id), on_event)
+        run_id = self._runs().resolve(run_id)
+        return self._control_of(run_id).follow(run_id, on_event)
 
     def stop(self, run_id: str, *, now: bool = False) -> RunState:
         """Cancel a run and wait for its end; finished steps are kept. With `now` steps get no time to end themselves.
@@ -286,7 +378,8 @@ class Client:
             NotFoundError: there is no such run.
             RunError: the run belongs to another machine.
         """
-        return self._control().stop(self._runs().resolve(run_id), now=now)
+        run_id = self._runs().resolve(run_id)
+        return self._control_of(run_id).stop(run_id, now=now)
 
     def pause(self, run_id: str) -> RunState:
         """Have a run start no further step; those that are running go on to their end.
@@ -295,7 +388,8 @@ class Client:
             NotFoundError: there is no such run.
             RunError: the run does not go on, or belongs to another machine.
         """
-        return self._control().pause(self._runs().resolve(run_id))
+        run_id = self._runs().resolve(run_id)
+        return self._control_of(run_id).pause(run_id)
 
     def resume(self, run_id: str) -> RunState:
         """Let a run go on that is paused, was interrupted, was cancelled or has failed; finished steps are kept.
@@ -306,7 +400,8 @@ class Client:
             NotFoundError: there is no such run, or what it needs is gone.
             RunError: the run belongs to another machine, or its process cannot start.
         """
-        return self._control().resume(self._runs().resolve(run_id))
+        run_id = self._runs().resolve(run_id)
+        return self._control_of(run_id).resume(run_id)
 
     def remove(self, run_id: str) -> None:
         """Remove the records of a run that has ended or was interrupted; its results stay in the cache.
@@ -315,7 +410,8 @@ class Client:
             NotFoundError: there is no such run.
             RunError: the run is going on.
         """
-        self._control().remove(self._runs().resolve(run_id))
+        run_id = self._runs().resolve(run_id)
+        self._control_of(run_id).remove(run_id)
 
     def collect(self, *, grace: float = 86400.0, dry_run: bool = False, scrub: bool = False) -> Collected:
         """Remove results and blobs that no run and no reference leads to and that were not used for `grace` seconds.
@@ -353,7 +449,11 @@ class Client:
             NotFoundError: there is no such run.
         """
         runs = self._runs()
-        return runs.load(runs.resolve(run_id))
+        state = runs.load(runs.resolve(run_id))
+        if state.run.engine == "argo" and state.phase == "Unknown":
+            with contextlib.suppress(NbkubeError):  # a laptop without the cluster sees what the store tells
+                return self._remote().control().settle(state.id)
+        return state
 
     def logs(self, run_id: str, step: str | None = None, *, follow: bool = False) -> Iterator[tuple[str, Live]]:
         """Yield what the steps of a run have shown, in notebook order, with the step's name.
@@ -396,6 +496,44 @@ class Client:
         from nbkube.runs import Live
 
         return Live(text=self._store().get(digest).decode("utf-8", "replace"), stream="stdout")
+
+    def shown(self, run_id: str, step: str, start: int = 0) -> tuple[list[Live], int, bool]:
+        """Return what a step has shown from its piece `start` on, the next `start`, and whether no more will come.
+
+        Raises:
+            NotFoundError: there is no such run or step.
+        """
+        runs = self._runs()
+        state = runs.load(runs.resolve(run_id))
+        unit = state.step(step)
+        if unit is None:
+            raise NotFoundError(f"run {state.id} has no step {step!r}.")
+        pieces = [self._log(unit.log)] if unit.cached and unit.log else list(runs.live(state.id, unit.name))
+        ended = unit.phase.ended or state.phase.ended or state.phase == "Unknown"
+        return pieces[start:], len(pieces), ended
+
+    def page(self, *, before: str = "", limit: int = 100, notebook: str | None = None) -> tuple[list[RunState], int]:
+        """Return the newest runs older than the run `before`, and how many runs there are in all."""
+        return self._runs().page(before=before, limit=limit, notebook=notebook)
+
+    def notes(self, run_id: str) -> RunNotes:
+        """Return labels and note of a run."""
+        return self._runs().notes(run_id)
+
+    def annotate(self, run_id: str, labels: Sequence[str] | None = None, note: str | None = None) -> RunNotes:
+        """Write labels or the note of a run (None leaves them) and return both."""
+        return self._runs().annotate(run_id, labels, note)
+
+    def file(self, run_id: str, path: str) -> tuple[FileEntry, Path]:
+        """Return a file that a run has made and where its bytes lie, for reading only.
+
+        Raises:
+            NotFoundError: the run has made no such file.
+        """
+        for entry in self.artifacts(run_id).files:
+            if entry.path == path and entry.kind == "file":
+                return entry, self._store().local_path(entry.digest)
+        raise NotFoundError(f"run {run_id} has made no file {path!r}.")
 
     def artifacts(self, run_id: str) -> Artifacts:
         """Return what a run has left."""
@@ -451,7 +589,7 @@ class Client:
         from nbkube.interactive.opening import open_step
 
         state = self.status(run_id)
-        default = self._store_url is None
+        default = self._store_url is None and not self._profile_name
         return open_step(self._store(), state, step, output, project=self._root(), default_store=default)
 
     def restore_step(self, run_id: str, step: str, shell: Any) -> Restored:
@@ -614,7 +752,18 @@ class Client:
 
         return survey(self.cluster()) if self.profile().engine == "argo" else this_machine()
 
+    def storage(self) -> Storage:
+        """Return files in buckets and folders: list, copy, read, write, remove them."""
+        from nbkube.storage.files import Storage
+
+        return Storage()
+
     # -- places ----------------------------------------------------------------------------------------------------
+
+    @property
+    def root(self) -> Path:
+        """The project's folder."""
+        return self._root()
 
     def _root(self, notebook: Path | None = None) -> Path:
         from nbkube.state.snapshot import find_root
@@ -625,6 +774,14 @@ class Client:
     def store_url(self) -> str:
         """The address of the store of this client's project."""
         return self._store().url
+
+    def _nearby_store(self, root: Path) -> ObjectStore | None:
+        """Return the store if looking into it opens no connection, or if a person has named it; else None."""
+        try:
+            store = self._store(root)
+        except NbkubeError:
+            return None  # what is wrong with it is told by whoever needs it
+        return store if self._store_url is not None or store.url.startswith("file:") else None
 
     def _store(self, root: Path | None = None) -> ObjectStore:
         from nbkube.storage import open_store
@@ -645,10 +802,20 @@ class Client:
         root = root or self._root()
         return RunControl(self._store(root), root / STORE_FOLDER / "work")
 
-    def _runs(self) -> RunStore:
+    def _remote(self, root: Path | None = None) -> Remote:
+        from nbkube.remote import Remote
+
+        root = root or self._root()
+        return Remote(self.profile(root), self._store(root), root / STORE_FOLDER / "work")
+
+    def _control_of(self, run_id: str, root: Path | None = None) -> RunControl | ArgoControl:
+        on_cluster = self._runs(root).run(run_id).engine == "argo"
+        return self._remote(root).control() if on_cluster else self._control(root)
+
+    def _runs(self, root: Path | None = None) -> RunStore:
         from nbkube.runs import RunStore
 
-        return RunStore(self._store())
+        return RunStore(self._store(root))
 
     def _manifests(self, state: RunState) -> list[StepManifest]:
         """Return the results of a run's steps in notebook order, each once."""
@@ -665,7 +832,20 @@ class Client:
         return list(found.values())
 
 
-def _wait(run: LocalRun) -> None:
+def _notebook(path: Path, content: bytes | None) -> tuple[Notebook, bytes]:
+    """Read a notebook from what an editor holds, or from its file; return its bytes, too."""
+    import hashlib
+
+    from nbkube.notebook.read import parse_notebook
+    from nbkube.notebook.source import read_bytes
+
+    if content is None:
+        found = read_bytes(str(path))
+        return parse_notebook(str(path), found.data, found.digest), found.data
+    return parse_notebook(str(path), content, hashlib.sha256(content).hexdigest()), content
+
+
+def _wait(run: LocalRun | ArgoRun) -> None:
     """Wait for the end of a run in this process; whatever interrupts the wait cancels the run first."""
     try:
         while not run.wait(0.2):

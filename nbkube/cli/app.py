@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nbkube.cli import arguments, clusters
+from nbkube.cli import arguments, clusters, storage
 from nbkube.cli.arguments import AsJson
 from nbkube.cli.faults import guarded, tell_diagnostics
 from nbkube.cli.terminal import write
@@ -64,10 +64,21 @@ RunName = Annotated[
 ]
 
 
-def _client(store: str | None, notebook: Path | None = None) -> Client:
+ProfileName = Annotated[
+    str,
+    typer.Option(
+        "--profile", metavar="NAME", help="A profile of nbkube.toml (default: NBKUBE_PROFILE, or the file's)."
+    ),
+]
+EngineName = Annotated[
+    str, typer.Option("--engine", metavar="ENGINE", help="Where to run: local or argo (default: the profile's).")
+]
+
+
+def _client(store: str | None, notebook: Path | None = None, profile: str = "") -> Client:
     from nbkube.client import Client
 
-    return Client(notebook.parent if notebook else None, store=store)
+    return Client(notebook.parent if notebook else None, store=store, profile=profile)
 
 
 def _version(wanted: bool) -> None:
@@ -167,6 +178,22 @@ def tag(
 
 @app.command()
 @guarded
+def suggest(
+    notebook: NotebookPath,
+    accept: Annotated[bool, typer.Option("--accept", help="Write the tags into the notebook.")] = False,
+    cell: Annotated[
+        list[int] | None, typer.Option("--cell", min=1, metavar="N", help="Only this cell; may be repeated.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Suggest tags for cells that have none, from headings, what cells do, and what flows between them."""
+    from nbkube.cli import suggestion
+
+    suggestion.suggest(_client(None, notebook), notebook, cell or (), accept=accept, json=json)
+
+
+@app.command()
+@guarded
 def run(
     notebook: NotebookPath,
     param: Parameter = None,
@@ -180,6 +207,8 @@ def run(
         int | None,
         typer.Option("--parallel", "-j", min=1, metavar="N", help="Steps that may run at once (default: by CPUs)."),
     ] = None,
+    engine: EngineName = "",
+    profile: ProfileName = "",
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the run's id and return at once.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")] = False,
     store: Store = None,
@@ -188,7 +217,7 @@ def run(
     """Run a notebook as a pipeline. Steps whose result is known are not run again; ends with the metrics."""
     from nbkube.cli import pipelines, running
 
-    client = _client(store, notebook)
+    client = _client(store, notebook, profile)
     pipeline = pipelines.built(client, notebook, param, params, set_)
     if pipelines.is_broken(pipeline):
         from nbkube.errors import NotebookError
@@ -202,6 +231,7 @@ def run(
         experiment=experiment,
         use_cache=not no_cache,
         parallel=parallel,
+        engine=engine,
     )
     if detach:
         raise typer.Exit(running.submit(client, request, json=json))
@@ -348,16 +378,20 @@ def verify(
     notebook: NotebookPath,
     param: Parameter = None,
     params: ParameterFile = None,
+    engine: EngineName = "",
+    profile: ProfileName = "",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")] = False,
     json: AsJson = False,
 ) -> None:
     """Prove that pipeline and notebook compute the same. Both are run twice and everything is compared."""
     from nbkube.cli import verification
 
-    client = _client(None, notebook)
-    raise typer.Exit(verification.verify(client, notebook, param, params, quiet=quiet, json=json))
+    client = _client(None, notebook, profile)
+    raise typer.Exit(verification.verify(client, notebook, param, params, engine=engine, quiet=quiet, json=json))
 
 
 clusters.add_to(app)
+storage.add_to(app)
 
 from nbkube.cli import control as control  # noqa: E402 - adds its commands to the app above
+from nbkube.cli import exporting as exporting  # noqa: E402

@@ -35,6 +35,7 @@ class Request:
     experiment: str
     use_cache: bool
     parallel: int | None
+    engine: str = ""
 
 
 def run(client: Client, pipeline: Pipeline, request: Request, *, quiet: bool, json: bool) -> int:

@@ -9,17 +9,18 @@ A line cut short by a crash is left out; the lines before it count.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from nbkube.errors import NotFoundError, RunError, StorageError
 from nbkube.runs.lines import events_folder, events_name, live_folder, live_name, run_name, whole_lines
-from nbkube.runs.model import Live, Phase, Run, RunEvent, RunState
+from nbkube.runs.model import Live, Phase, Run, RunEvent, RunNotes, RunState
 from nbkube.runs.process import is_alive, this_process
 from nbkube.runs.replay import replay
 from nbkube.runs.watch import Seen, watch
@@ -29,7 +30,7 @@ from nbkube.storage.seal import check_line, seal, unsealed
 _Line = TypeVar("_Line")
 _LETTERS = "0123456789bcdfghjklmnpqrstvwxz"
 _LIVE = frozenset({"log", "output", "update", "clear"})
-_CASUAL = frozenset({"started", "cell", "memory"})
+_CASUAL = frozenset({"started", "cell", "memory", "alive"})
 """Events that need not survive a power cut; all others are synced to the disk."""
 
 _GROWTH = 1.05
@@ -63,6 +64,13 @@ class RunStore:
         if not self._store.create(run_name(run.id), seal(msgspec.json.encode(run))):
             raise RunError(f"there is a run {run.id} already. Start another one.")
         return Recorder(self._store, run)
+
+    def begin(self, run: Run) -> bool:
+        """Write the submission of a run that a cluster carries out, and that it has started; False if it was there."""
+        if not self._store.create(run_name(run.id), seal(msgspec.json.encode(run))):
+            return False
+        self.append(run.id, RunEvent("run-started", workflow=run.workflow))
+        return True
 
     def recorder(self, run_id: str) -> Recorder:
         """Return a recorder that goes on with a run, for instance one that was interrupted."""
@@ -138,6 +146,36 @@ class RunStore:
         names = list(self._store.list(f"runs/{run_id}/"))
         for name in sorted(names, key=lambda one: one.endswith("/run.json")):  # last: until then it can be removed
             self._store.remove(name)
+
+    def page(self, *, before: str = "", limit: int = 100, notebook: str | None = None) -> tuple[list[RunState], int]:
+        """Return at most `limit` runs older than the run `before`, the newest first, and the number of all runs."""
+        ids = list(self._store.folders("runs/"))
+        found: list[RunState] = []
+        for run_id in reversed(ids):
+            if len(found) >= limit:
+                break
+            if before and run_id >= before:
+                continue
+            with contextlib.suppress(NotFoundError, StorageError):  # half removed, or written by another version
+                run = self.run(run_id)
+                if notebook in (None, run.notebook):
+                    found.append(replay(run, self.events(run_id), is_alive))
+        return found, len(ids)
+
+    def notes(self, run_id: str) -> RunNotes:
+        """Return what people have written on a run."""
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            return msgspec.json.decode(self._store.read(f"runs/{run_id}/notes.json") or b"{}", type=RunNotes)
+        return RunNotes()
+
+    def annotate(self, run_id: str, labels: Sequence[str] | None, note: str | None) -> RunNotes:
+        """Write labels or note of a run; None leaves them as they are."""
+        self.run(run_id)
+        old = self.notes(run_id)
+        unique = old.labels if labels is None else tuple(dict.fromkeys(one for one in labels if one))
+        new = RunNotes(unique, old.note if note is None else note)
+        self._store.write(f"runs/{run_id}/notes.json", msgspec.json.encode(new))
+        return new
 
     def list(
         self,

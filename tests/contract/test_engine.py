@@ -279,3 +279,17 @@ def test_without_cache_everything_runs_and_nothing_is_offered_to_others(on_engin
     assert alone.started() == ["a", "metrics"]
     assert alone.metrics != first.metrics
     assert on_engine.run(cells).metrics == first.metrics
+
+
+def test_a_step_after_known_ones_starts_at_once(on_engine: Bench) -> None:
+    cells: list[CellText] = [
+        ("imports", "import json\nimport csv"),
+        ("step:a", "x = json.dumps(1)"),
+        ("step:b", "y = x"),
+    ]
+    last: CellText = ("step:c", "z = csv.QUOTE_ALL")
+    on_engine.run([*cells, last])
+    began = time.monotonic()
+    story = on_engine.run([cells[0], cells[1], ("step:b", "y = x + '2'"), last])
+    assert (story.phase, story.started()) == ("Succeeded", ["b"])
+    assert time.monotonic() - began < 60, "it waited for something that nobody does"

@@ -6,6 +6,8 @@ that may be called from any thread.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,12 +19,27 @@ from nbkube.errors import Diagnostic, NbkubeError, NotebookError, NotFoundError,
 from nbkube.state.model import FileEntry, OutputRef
 
 if TYPE_CHECKING:
+    from nbkube.cluster import Cluster
+    from nbkube.cluster.capacity import Capacity
+    from nbkube.engines.argo.control import ArgoControl
+    from nbkube.engines.argo.engine import ArgoRun
     from nbkube.engines.control import RunControl
+    from nbkube.engines.forecast import Forecast
     from nbkube.engines.local import LocalRun
+    from nbkube.engines.machine import Machine
     from nbkube.engines.model import Listener
+    from nbkube.interactive.apply import Changes
+    from nbkube.interactive.model import Opened, Pulled, Restored
+    from nbkube.notebook.model import Notebook
     from nbkube.pipeline.model import Pipeline
+    from nbkube.pipeline.suggest import Suggestion
+    from nbkube.plan import Plan
+    from nbkube.preflight.doctor import Check
+    from nbkube.profiles import Profile, Profiles
+    from nbkube.remote import Remote
     from nbkube.report.model import Report
-    from nbkube.runs import Live, Phase, RunState, RunStore, RunUnit, Seen, StepRun
+    from nbkube.runs import Live, Phase, RunNotes, RunState, RunStore, RunUnit, Seen, StepRun
+    from nbkube.runs.garbage import Collected
     from nbkube.runtime.program import Failure, StepManifest
     from nbkube.storage.files import Storage
     from nbkube.storage.model import ObjectStore
@@ -53,25 +70,68 @@ class Client:
     Args:
         project: a folder of the project, by default the working directory. A notebook given to a method decides for
             itself: its project is found from its own place.
-        store: folder (later also bucket) that holds results; by default `.nbkube` in the project's root.
+        store: folder or bucket that holds results; by default the profile's, else `.nbkube` in the project's root.
+        profile: name of the profile; "" takes $NBKUBE_PROFILE, else the default of nbkube.toml, else `local`.
     """
 
-    def __init__(self, project: Path | None = None, *, store: str | None = None) -> None:
+    def __init__(self, project: Path | None = None, *, store: str | None = None, profile: str = "") -> None:
         self._project = project
         self._store_url = store
+        self._profile_name = profile
 
     # -- reading notebooks -----------------------------------------------------------------------------------------
 
-    def show(self, path: Path, parameters: Mapping[str, Any] | None = None, options: Options | None = None) -> Pipeline:
+    def show(
+        self,
+        path: Path,
+        parameters: Mapping[str, Any] | None = None,
+        options: Options | None = None,
+        *,
+        content: bytes | None = None,
+    ) -> Pipeline:
         """Return the pipeline a notebook means, faults included as diagnostics; runs and writes nothing.
+
+        `content` is the notebook's JSON as it stands in an editor; without it the file is read.
+        Where an earlier run has seen steps with the same code, their edges are those it saw.
 
         Raises:
             NotebookError: the file cannot be read as a notebook.
         """
-        from nbkube.notebook import read_notebook
+        from nbkube.observed import records_of, with_record
+        from nbkube.plan import place_of
+        from nbkube.steps import build_programs
+
+        pipeline = self._pipeline(path, parameters, options, content)
+        root, notebook = place_of(path)
+        store = self._store(root)
+        if next(iter(store.folders("runs/")), None) is None:
+            return pipeline
+        programs = build_programs(pipeline, pipeline.values, cwd=notebook.parent.as_posix())
+        return with_record(pipeline, records_of(store, notebook.as_posix(), programs))
+
+    def _pipeline(
+        self,
+        path: Path,
+        parameters: Mapping[str, Any] | None = None,
+        options: Options | None = None,
+        content: bytes | None = None,
+    ) -> Pipeline:
+        """Return the pipeline as analysis alone sees it: what is run does not depend on what has run."""
         from nbkube.pipeline import build_pipeline
 
-        return build_pipeline(read_notebook(path), parameters, options)
+        return build_pipeline(_notebook(path, content)[0], parameters, options)
+
+    def suggest(self, path: Path, *, content: bytes | None = None) -> tuple[Suggestion, ...]:
+        """Return tags for the cells of a notebook that have none yet; runs and writes nothing.
+
+        Raises:
+            NotebookError: the file cannot be read as a notebook.
+        """
+        from nbkube.notebook.headings import headings
+        from nbkube.pipeline.suggest import suggest_tags
+
+        notebook, data = _notebook(path, content)
+        return suggest_tags(notebook, headings(str(path), data))
 
     def check(self, path: Path, parameters: Mapping[str, Any] | None = None) -> tuple[Diagnostic, ...]:
         """Return all findings about a notebook, errors first; runs and writes nothing."""
@@ -110,11 +170,12 @@ class Client:
         experiment: str = "",
         use_cache: bool = True,
         parallel: int | None = None,
-        engine: str = "local",
-        profile: str = "",
+        engine: str = "",
         on_event: Listener = _silent,
     ) -> RunState:
         """Run a notebook as a pipeline, follow it, and return the state it ended in.
+
+        `engine` is `local` or `argo`, by default the profile's.
 
         A step that fails makes a run with the phase Failed, not an exception. Ctrl-C (KeyboardInterrupt) cancels the
         run: all its processes are ended, finished steps are kept. The run does not need this process: if it ends in
@@ -124,6 +185,8 @@ class Client:
             NotebookError: the notebook, its options or the parameters are wrong; nothing has been started or written.
             StorageError: the store cannot be written.
             RunError: the process that carries out the run could not start.
+            ProfileError: the profile is missing or does not say enough for a cluster.
+            ClusterError: the cluster cannot be reached; `RefusedError`: it does not take the run.
         """
         run_id = self.submit(
             path,
@@ -133,10 +196,10 @@ class Client:
             use_cache=use_cache,
             parallel=parallel,
             engine=engine,
-            profile=profile,
+            on_event=on_event,
         )
         on_event({"event": "run-created", "run": run_id})
-        return self._control(self._root(path)).follow(run_id, on_event)
+        return self._control_of(run_id, self._root(path)).follow(run_id, on_event)
 
     def submit(
         self,
@@ -147,29 +210,112 @@ class Client:
         experiment: str = "",
         use_cache: bool = True,
         parallel: int | None = None,
-        engine: str = "local",
-        profile: str = "",
+        engine: str = "",
+        on_event: Listener = _silent,
     ) -> str:
         """Start a run and return its id; the run goes on whatever becomes of this process. Raises what `run` does."""
         from nbkube.plan import Plan
 
-        plan = Plan.of(self.show(path, parameters, options), path)
-        run = plan.run(experiment, use_cache=use_cache, engine=engine, profile=profile)
+        plan = Plan.of(self._pipeline(path, parameters, options), path)
+        return self._start(plan, experiment, use_cache, parallel, engine, on_event)
+
+    def run_from(
+        self,
+        path: Path,
+        step: str,
+        shell: Any,
+        *,
+        options: Options | None = None,
+        experiment: str = "",
+        parallel: int | None = None,
+        on_event: Listener = _silent,
+    ) -> RunState:
+        """Run a notebook's steps from `step` on with what a live kernel has; no other run finds the results.
+
+        Where the kernel is not what the notebook says, the listener gets a `difference` with a message. What else
+        `run` says holds here, too.
+
+        Raises:
+            NotFoundError: there is no such step.
+            NotebookError: these steps have a fault, or need something that the kernel does not have.
+        """
+        from nbkube.interactive.capture import capture
+        from nbkube.plan import Plan, place_of
+
+        pipeline = self._pipeline(path, options=options)
+        root, notebook = place_of(path)
+        live = capture(pipeline, step, shell, self._store(root), root=root, cwd=notebook.parent.as_posix())
+        for one in live.differences:
+            on_event({"event": "difference", "message": one})
+        run_id = self._start(Plan.from_kernel(pipeline, path, live), experiment, False, parallel, "local", on_event)
+        on_event({"event": "run-created", "run": run_id})
+        return self._control(root).follow(run_id, on_event)
+
+    def _start(
+        self, plan: Plan, experiment: str, use_cache: bool, parallel: int | None, engine: str, on_event: Listener
+    ) -> str:
+        profile = self.profile(plan.root)
+        engine = engine or profile.engine
+        if engine not in ("local", "argo"):
+            raise NbkubeError(f"there is no engine {engine!r}. Fix: use local or argo.")
+        run = plan.run(experiment, use_cache=use_cache, engine=engine, profile=profile.name)
         submission = plan.submission(run.id, use_cache=use_cache, parallel=parallel)
-        if engine != "local":
-            raise NbkubeError(f"there is no engine {engine!r}. Fix: use the engine local.")
-        self._control(plan.root).start(run, submission, plan.files)
+        if engine == "argo":
+            self._remote(plan.root).start(plan, run, submission, on_event)
+        else:
+            self._control(plan.root).start(run, submission, plan.files, plan.check_requests())
         return run.id
+
+    def export(
+        self,
+        path: Path,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        options: Options | None = None,
+        use_cache: bool = True,
+        on_event: Listener = _silent,
+    ) -> dict[str, Any]:
+        """Return an Argo Workflow of which each creation runs the notebook as it is now; all it needs besides is put
+        into the store. Raises what `run` does with the engine argo.
+        """
+        from nbkube.plan import Plan
+
+        plan = Plan.of(self.show(path, parameters, options), path)
+        run = plan.run("", use_cache=use_cache, engine="argo", profile=self.profile(plan.root).name)
+        return self._remote(plan.root).export(plan, run, plan.submission("", use_cache=use_cache), on_event)
+
+    def forecast(
+        self, path: Path, *, parameters: Mapping[str, Any] | None = None, use_cache: bool = True
+    ) -> tuple[Pipeline, tuple[Forecast, ...]]:
+        """Return the pipeline a run would be made of and for each of its steps whether its result is known already.
+
+        Nothing is started. Raises `NotebookError` where the run would be refused.
+        """
+        from nbkube.engines.forecast import forecast
+        from nbkube.plan import Plan
+        from nbkube.state.snapshot import snapshot
+
+        plan = Plan.of(self._pipeline(path, parameters), path)
+        submission = plan.submission("forecast", use_cache=use_cache)
+        view = snapshot(plan.root, plan.root / STORE_FOLDER)
+        return plan.pipeline, forecast(self._store(plan.root), submission, view)
+
+    def machine(self) -> Machine:
+        """Return what this machine has to offer for runs, and what of it is free now."""
+        from nbkube.engines.machine import this_machine
+
+        return this_machine(self._root())
 
     def verify(
         self,
         path: Path,
         *,
         parameters: Mapping[str, Any] | None = None,
+        engine: str = "",
         tell: Callable[[str], None] = lambda _: None,
     ) -> Verification:
         """Prove that the pipeline computes what the notebook computes: both run twice, without cache, and everything
-        they leave is compared.
+        they leave is compared. The notebook runs here, the pipeline on the engine.
 
         Raises:
             NotebookError: the notebook or the parameters are wrong.
@@ -180,19 +326,23 @@ class Client:
         from nbkube.storage import open_store
         from nbkube.verify import PipelineResult, folder_outside, verify_notebook
 
-        plan = Plan.of(self.show(path, parameters), path)
+        plan = Plan.of(self._pipeline(path, parameters), path)
         with folder_outside(plan.root) as place:
             files = plan.files(place / "project")
 
             def run_pipeline(adversarial: bool) -> PipelineResult:
-                # A store of its own: what one run has made must not be found by the next.
-                store = open_store(place / f"store-{int(adversarial)}")
-                submission = plan.submission("verify", adversarial=adversarial)
+                run: LocalRun | ArgoRun
                 started = time.monotonic()
-                run = LocalEngine(store, place / "work", files).submit(submission, _silent)
+                if (engine or self.profile(plan.root).engine) == "argo":
+                    run, url = self._remote(plan.root).verifying(plan, files, adversarial=adversarial)
+                else:
+                    # A store of its own: what one run has made must not be found by the next.
+                    store = open_store(place / f"store-{int(adversarial)}")
+                    submission = plan.submission("verify", adversarial=adversarial)
+                    run, url = LocalEngine(store, place / "work", files).submit(submission, _silent), store.url
                 _wait(run)
                 seconds = time.monotonic() - started
-                return PipelineResult(run.bindings(), run.files(), run.metrics(), run.failure(), seconds, store.url)
+                return PipelineResult(run.bindings(), run.files(), run.metrics(), run.failure(), seconds, url)
 
             return verify_notebook(plan.subject(files), run_pipeline, open_store(place / "store"), tell)
 
@@ -210,7 +360,8 @@ class Client:
 
     def follow(self, run_id: str, on_event: Listener = _silent) -> RunState:
         """Follow a run as `run` does, from its beginning to its end; Ctrl-C (KeyboardInterrupt) cancels it."""
-        return self._control().follow(self._runs().resolve(run_id), on_event)
+        run_id = self._runs().resolve(run_id)
+        return self._control_of(run_id).follow(run_id, on_event)
 
     def stop(self, run_id: str, *, now: bool = False) -> RunState:
         """Cancel a run and wait for its end; finished steps are kept. With `now` steps get no time to end themselves.
@@ -221,7 +372,8 @@ class Client:
             NotFoundError: there is no such run.
             RunError: the run belongs to another machine.
         """
-        return self._control().stop(self._runs().resolve(run_id), now=now)
+        run_id = self._runs().resolve(run_id)
+        return self._control_of(run_id).stop(run_id, now=now)
 
     def pause(self, run_id: str) -> RunState:
         """Have a run start no further step; those that are running go on to their end.
@@ -230,7 +382,8 @@ class Client:
             NotFoundError: there is no such run.
             RunError: the run does not go on, or belongs to another machine.
         """
-        return self._control().pause(self._runs().resolve(run_id))
+        run_id = self._runs().resolve(run_id)
+        return self._control_of(run_id).pause(run_id)
 
     def resume(self, run_id: str) -> RunState:
         """Let a run go on that is paused, was interrupted, was cancelled or has failed; finished steps are kept.
@@ -241,7 +394,8 @@ class Client:
             NotFoundError: there is no such run, or what it needs is gone.
             RunError: the run belongs to another machine, or its process cannot start.
         """
-        return self._control().resume(self._runs().resolve(run_id))
+        run_id = self._runs().resolve(run_id)
+        return self._control_of(run_id).resume(run_id)
 
     def remove(self, run_id: str) -> None:
         """Remove the records of a run that has ended or was interrupted; its results stay in the cache.
@@ -251,6 +405,27 @@ class Client:
             RunError: the run is going on.
         """
         self._control().remove(self._runs().resolve(run_id))
+
+    def collect(self, *, grace: float = 86400.0, dry_run: bool = False, scrub: bool = False) -> Collected:
+        """Remove results and blobs that no run and no reference leads to and that were not used for `grace` seconds.
+
+        Runs may go on meanwhile. With `dry_run` nothing is removed; with `scrub` every byte of the store is read
+        first, and what is damaged is named in the answer.
+
+        Raises:
+            NbkubeError: the grace period is too short while runs go on, or the store has no garbage collection.
+        """
+        from nbkube.runs import garbage
+        from nbkube.storage import CollectableStore
+
+        store = self._store()
+        if not isinstance(store, CollectableStore):
+            raise NbkubeError(f"{store.url}: garbage collection works on stores in a folder.")
+        going = [one.id for one in self.runs() if not one.phase.ended]
+        if grace < garbage.SHORTEST_GRACE and going:
+            raise NbkubeError(f"runs have not ended ({', '.join(going[:3])}). Fix: a grace period of 2h or more.")
+        damaged = tuple(garbage.scrub(store)) if scrub else ()
+        return msgspec.structs.replace(garbage.collect(store, grace=grace, dry_run=dry_run), damaged=damaged)
 
     # -- looking at runs -------------------------------------------------------------------------------------------
 
@@ -267,13 +442,17 @@ class Client:
             NotFoundError: there is no such run.
         """
         runs = self._runs()
-        return runs.load(runs.resolve(run_id))
+        state = runs.load(runs.resolve(run_id))
+        if state.run.engine == "argo" and state.phase == "Unknown":
+            with contextlib.suppress(NbkubeError):  # a laptop without the cluster sees what the store tells
+                return self._remote().control().settle(state.id)
+        return state
 
     def logs(self, run_id: str, step: str | None = None, *, follow: bool = False) -> Iterator[tuple[str, Live]]:
         """Yield what the steps of a run have shown, in notebook order, with the step's name.
 
-        With `follow` it goes on until the run has ended. A step whose result came from the cache shows what it
-        showed when it was made.
+        With `follow` it comes in the order in which it is shown, until the run (or the one step) has ended. A step
+        whose result came from the cache shows what it showed when it was made.
 
         Raises:
             NotFoundError: there is no such run or step.
@@ -283,19 +462,71 @@ class Client:
         names = [unit.name for unit in state.steps]
         if step is not None and step not in names:
             raise NotFoundError(f"run {state.id} has no step {step!r}. Its steps: {', '.join(names)}.")
+        if follow:
+            yield from self._followed(runs, state.id, step)
+            return
         for unit in state.steps:
             if step in (None, unit.name):
-                yield from ((unit.name, piece) for piece in self._shown(runs, state.id, unit, follow))
+                shown = [self._log(unit.log)] if unit.cached and unit.log else runs.live(state.id, unit.name)
+                yield from ((unit.name, piece) for piece in shown)
 
-    def _shown(self, runs: RunStore, run_id: str, unit: StepRun, follow: bool) -> Iterator[Live]:
+    def _followed(self, runs: RunStore, run_id: str, step: str | None) -> Iterator[tuple[str, Live]]:
         from nbkube.runs import Live
 
-        if unit.cached and unit.log:
-            yield Live(text=self._store().get(unit.log).decode("utf-8", "replace"), stream="stdout")
-        elif follow:
-            yield from runs.follow(run_id, unit.name)
-        else:
-            yield from runs.live(run_id, unit.name)
+        for seen in runs.watch(run_id):
+            if step not in (None, seen.step):
+                continue
+            if isinstance(seen, Live):
+                yield seen.step, seen
+            elif seen.event == "step-ended":
+                if seen.cached and seen.log:
+                    yield seen.step, self._log(seen.log)
+                found = runs.load(run_id).step(seen.step)
+                if step is not None and found is not None and found.phase.ended:
+                    return
+
+    def _log(self, digest: str) -> Live:
+        from nbkube.runs import Live
+
+        return Live(text=self._store().get(digest).decode("utf-8", "replace"), stream="stdout")
+
+    def shown(self, run_id: str, step: str, start: int = 0) -> tuple[list[Live], int, bool]:
+        """Return what a step has shown from its piece `start` on, the next `start`, and whether no more will come.
+
+        Raises:
+            NotFoundError: there is no such run or step.
+        """
+        runs = self._runs()
+        state = runs.load(runs.resolve(run_id))
+        unit = state.step(step)
+        if unit is None:
+            raise NotFoundError(f"run {state.id} has no step {step!r}.")
+        pieces = [self._log(unit.log)] if unit.cached and unit.log else list(runs.live(state.id, unit.name))
+        ended = unit.phase.ended or state.phase.ended or state.phase == "Unknown"
+        return pieces[start:], len(pieces), ended
+
+    def page(self, *, before: str = "", limit: int = 100, notebook: str | None = None) -> tuple[list[RunState], int]:
+        """Return the newest runs older than the run `before`, and how many runs there are in all."""
+        return self._runs().page(before=before, limit=limit, notebook=notebook)
+
+    def notes(self, run_id: str) -> RunNotes:
+        """Return labels and note of a run."""
+        return self._runs().notes(run_id)
+
+    def annotate(self, run_id: str, labels: Sequence[str] | None = None, note: str | None = None) -> RunNotes:
+        """Write labels or the note of a run (None leaves them) and return both."""
+        return self._runs().annotate(run_id, labels, note)
+
+    def file(self, run_id: str, path: str) -> tuple[FileEntry, Path]:
+        """Return a file that a run has made and where its bytes lie, for reading only.
+
+        Raises:
+            NotFoundError: the run has made no such file.
+        """
+        for entry in self.artifacts(run_id).files:
+            if entry.path == path and entry.kind == "file":
+                return entry, self._store().local_path(entry.digest)
+        raise NotFoundError(f"run {run_id} has made no file {path!r}.")
 
     def artifacts(self, run_id: str) -> Artifacts:
         """Return what a run has left."""
@@ -339,6 +570,70 @@ class Client:
             bound.update(manifest.outputs)
         return {name: ref for name, ref in bound.items() if ref.kind != "deleted"}
 
+    # -- state both ways -------------------------------------------------------------------------------------------
+
+    def open_step(self, run_id: str, step: str, output: Path | None = None) -> Opened:
+        """Write a notebook whose first cell brings a kernel to where a step began, or to the cell where it failed.
+
+        Raises:
+            NotFoundError: there is no such run or step, or the step has not begun.
+            NbkubeError: the file exists.
+        """
+        from nbkube.interactive.opening import open_step
+
+        state = self.status(run_id)
+        default = self._store_url is None
+        return open_step(self._store(), state, step, output, project=self._root(), default_store=default)
+
+    def restore_step(self, run_id: str, step: str, shell: Any) -> Restored:
+        """Bring an IPython shell to where a step began, or to the cell where it failed.
+
+        Raises:
+            NotFoundError: there is no such run or step, or the step has not begun.
+            RunError: a cell that ran well in the run fails here.
+            StateError: a value cannot be loaded.
+        """
+        from nbkube.interactive.opening import restore_step
+
+        store, state = self._store(), self.status(run_id)
+        return restore_step(store, state, step, shell, project=self._root(), work=f"{STORE_FOLDER}/opened")
+
+    def pull(
+        self, run_id: str, step: str, names: Sequence[str], live: dict[str, Any], *, overwrite: bool = False
+    ) -> Pulled:
+        """Bind results of a step in a namespace; functions and classes that it has in another version stay.
+
+        Raises:
+            NotFoundError: there is no such run, step or name.
+            NbkubeError: a name is bound already; nothing is bound then.
+        """
+        from nbkube.interactive.inputs import outputs_of
+        from nbkube.interactive.pull import pull
+
+        store, state = self._store(), self.status(run_id)
+        bindings, made = outputs_of(store, state, step)
+        return pull(bindings, made, names, live, store, root=str(self._root()), overwrite=overwrite)
+
+    def changes_of(self, opened: Path, notebook: Path | None = None) -> Changes:
+        """Return what an opened step changes in the notebook it came from; nothing is written.
+
+        Raises:
+            NotebookError: a cell has changed in the notebook since the run.
+        """
+        from nbkube.interactive.apply import changes_of
+
+        return changes_of(opened, notebook)
+
+    def apply(self, changes: Changes) -> None:
+        """Write the changes to the notebook, and nothing else.
+
+        Raises:
+            NotebookError: the file has changed since it was read, or cannot be written.
+        """
+        from nbkube.interactive.apply import apply
+
+        apply(changes)
+
     def report(self, run_id: str) -> Report:
         """Return a run as plain data for `nbkube.report`: steps with their executed cells, edges, metrics."""
         from nbkube.report.model import Report, ReportEdge, ReportStep
@@ -376,22 +671,120 @@ class Client:
         )
 
     def storage(self) -> Storage:
-        """Return files in buckets and folders: list, copy, read, write, remove them."""
+        """Return files in buckets (on the server of the profile, else of the environment) and folders."""
         from nbkube.storage.files import Storage
 
-        return Storage()
+        os.environ.update(self.profile().store.variables())
+        return Storage("")
+
+    def storage_place(self) -> str:
+        """Return the place of this project's files: `NBKUBE_STORAGE`, the profile's bucket, or the project."""
+        return os.environ.get("NBKUBE_STORAGE") or self.profile().store.url or f"{self._root()}/"
+
+    # -- profiles and clusters -------------------------------------------------------------------------------------
+
+    def profiles(self) -> Profiles:
+        """Return all profiles that the project's and the user's nbkube.toml hold.
+
+        Raises:
+            ProfileError: a file is wrong.
+        """
+        from nbkube.profiles import load_profiles
+
+        return load_profiles(self._root())
+
+    def profile(self, root: Path | None = None) -> Profile:
+        """Return the profile in force (of the project at `root`, by default this one's).
+
+        Raises:
+            ProfileError: there is no such profile, or a file is wrong.
+        """
+        from nbkube.profiles import load_profile
+
+        return load_profile(self._profile_name, root or self._root())
+
+    def add_profile(self, name: str, settings: Mapping[str, str], *, for_user: bool = False) -> Path:
+        """Add a profile to the project's nbkube.toml, or the user's own, and return the file's path.
+
+        Raises:
+            ProfileError: there is one of this name in the file, or a setting is wrong; nothing is written.
+        """
+        from nbkube.profiles import user_file
+        from nbkube.profiles.write import FILE, add_profile
+
+        return add_profile(user_file() if for_user else self._root() / FILE, name, settings)
+
+    def manifests(
+        self, namespace: str = "", *, users: Sequence[str] = (), groups: Sequence[str] = (), capacity: bool = False
+    ) -> str:
+        """Return as YAML what an admin applies so that the profile's namespace can run notebooks.
+
+        Raises:
+            ProfileError: no namespace is named.
+        """
+        from nbkube.profiles.manifests import as_yaml, manifests
+
+        profile = self.profile()
+        found = manifests(profile, namespace, users=users, groups=groups, capacity=capacity)
+        return as_yaml(profile, found)
+
+    def cluster(self) -> Cluster:
+        """Return the profile's cluster; nothing is sent yet.
+
+        Raises:
+            ClusterError: no cluster is known here.
+        """
+        from nbkube.cluster import connect
+
+        profile = self.profile()
+        return connect(profile.context, profile.namespace)
+
+    def doctor(self) -> Iterator[Check]:
+        """Look at everything a run with the profile needs, and yield what was found of each part."""
+        from nbkube.preflight.doctor import examine
+
+        yield from examine(self.profile(), self.cluster, self._store)
+
+    def resources(self) -> Capacity:
+        """Return what there is and what is free: on the profile's cluster, or on this machine.
+
+        Raises:
+            ClusterError: the cluster cannot be reached.
+        """
+        from nbkube.cluster.capacity import survey
+        from nbkube.preflight.machine import this_machine
+
+        return survey(self.cluster()) if self.profile().engine == "argo" else this_machine()
 
     # -- places ----------------------------------------------------------------------------------------------------
+
+    @property
+    def root(self) -> Path:
+        """The project's folder."""
+        return self._root()
 
     def _root(self, notebook: Path | None = None) -> Path:
         from nbkube.state.snapshot import find_root
 
         return find_root(notebook or (self._project or Path.cwd()) / "notebook")
 
+    @property
+    def store_url(self) -> str:
+        """The address of the store of this client's project."""
+        return self._store().url
+
     def _store(self, root: Path | None = None) -> ObjectStore:
         from nbkube.storage import open_store
 
-        return open_store(self._store_url or (root or self._root()) / STORE_FOLDER)
+        place = root or self._root()
+        if self._store_url:
+            return open_store(self._store_url)
+        chosen = self.profile(place).store
+        if "://" not in chosen.url:
+            return open_store(place / (chosen.url or STORE_FOLDER))
+        # The steps see the same variables, so that their cells read the same bucket.
+        os.environ.update(chosen.variables())
+        return open_store(chosen.url)
 
     def _control(self, root: Path | None = None) -> RunControl:
         from nbkube.engines.control import RunControl
@@ -399,27 +792,50 @@ class Client:
         root = root or self._root()
         return RunControl(self._store(root), root / STORE_FOLDER / "work")
 
-    def _runs(self) -> RunStore:
+    def _remote(self, root: Path | None = None) -> Remote:
+        from nbkube.remote import Remote
+
+        root = root or self._root()
+        return Remote(self.profile(root), self._store(root), root / STORE_FOLDER / "work")
+
+    def _control_of(self, run_id: str, root: Path | None = None) -> RunControl | ArgoControl:
+        on_cluster = self._runs(root).run(run_id).engine == "argo"
+        return self._remote(root).control() if on_cluster else self._control(root)
+
+    def _runs(self, root: Path | None = None) -> RunStore:
         from nbkube.runs import RunStore
 
-        return RunStore(self._store())
+        return RunStore(self._store(root))
 
     def _manifests(self, state: RunState) -> list[StepManifest]:
         """Return the results of a run's steps in notebook order, each once."""
-        from nbkube.runtime.program import StepManifest
+        from nbkube.runtime.cache import read_manifest
 
         store = self._store()
         found: dict[str, StepManifest] = {}
         for step in state.steps:
             if step.manifest and step.manifest not in found:
-                data = store.read(step.manifest)
-                if data is None:
+                manifest = read_manifest(store, step.manifest)
+                if manifest is None:
                     raise NotFoundError(f"the result of step {step.name} is no longer in the store. Run it again.")
-                found[step.manifest] = msgspec.json.decode(data, type=StepManifest)
+                found[step.manifest] = manifest
         return list(found.values())
 
 
-def _wait(run: LocalRun) -> None:
+def _notebook(path: Path, content: bytes | None) -> tuple[Notebook, bytes]:
+    """Read a notebook from what an editor holds, or from its file; return its bytes, too."""
+    import hashlib
+
+    from nbkube.notebook.read import parse_notebook
+    from nbkube.notebook.source import read_bytes
+
+    if content is None:
+        found = read_bytes(str(path))
+        return parse_notebook(str(path), found.data, found.digest), found.data
+    return parse_notebook(str(path), content, hashlib.sha256(content).hexdigest()), content
+
+
+def _wait(run: LocalRun | ArgoRun) -> None:
     """Wait for the end of a run in this process; whatever interrupts the wait cancels the run first."""
     try:
         while not run.wait(0.2):

@@ -7,6 +7,11 @@
       StorageError              exit code 3: the store cannot be reached or is damaged
         DamagedObjectError      stored bytes do not match their digest
         LocationError           exit code 2: a name or URL that no store takes, or settings that lead to none
+      ClusterError              exit code 3: the cluster cannot be reached, or does not let us in
+        ForbiddenError          the cluster knows us, but we may not do this
+      RefusedError              the cluster does not take an object: a wrong field, a policy, a quota
+        ConflictError           someone else made or changed it
+      ProfileError              a profile is missing or wrong
       RunError                  exit code 1: a run or check failed
       NotFoundError             a run, step or artifact that does not exist
 
@@ -95,6 +100,28 @@ class LocationError(StorageError):
     """A name or URL that no store takes, or settings that lead to no store."""
 
     exit_code = 2
+
+
+class ClusterError(NbkubeError):
+    """The cluster cannot be reached, or does not let us in."""
+
+    exit_code = 3
+
+
+class ForbiddenError(ClusterError):
+    """The cluster knows us, but we may not do this; the message has the command that would allow it."""
+
+
+class RefusedError(NbkubeError):
+    """The cluster does not take an object: a wrong field, a policy, a quota."""
+
+
+class ConflictError(RefusedError):
+    """An object exists already, or someone else has changed it."""
+
+
+class ProfileError(NbkubeError):
+    """A profile is missing, or its file is wrong."""
 
 
 class RunError(NbkubeError):

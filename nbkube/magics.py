@@ -23,6 +23,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     """Add the magics to a shell (`%load_ext nbkube`); doing it twice changes nothing."""
     shell.register_magic_function(_step_magic, "cell", "step")
     shell.register_magic_function(_nbkube_magic, "line", "nbkube")
+    shell.register_magic_function(_replayed_magic, "cell", "replayed")
     # Taking the line off before IPython looks for magics gives the cell all it has without the line: await, display
     # of the last value, Out, the lines of tracebacks, and another cell magic below it.
     transforms = shell.input_transformer_manager.cleanup_transforms
@@ -36,6 +37,7 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     if _without_step_line in transforms:
         transforms.remove(_without_step_line)
     shell.magics_manager.magics["cell"].pop("step", None)
+    shell.magics_manager.magics["cell"].pop("replayed", None)
     shell.magics_manager.magics["line"].pop("nbkube", None)
 
 
@@ -87,18 +89,28 @@ def _step_magic(line: str, cell: str) -> None:
     shell.run_cell(cell, store_history=False).raise_error()
 
 
+def _replayed_magic(line: str, cell: str) -> None:
+    """Leave the cell alone: the first cell of an opened step has run it."""
+    import sys
+
+    sys.stderr.write("Run already by the first cell. Take the line %%replayed away to run it again.\n")
+
+
 def _nbkube_magic(line: str) -> None:
     """Run a command of nbkube on this notebook: `%nbkube show`, `%nbkube check`, `%nbkube run -p rate=0.1`."""
     import shlex
 
-    from nbkube.cli import main
+    from nbkube.cli import kernel, main
 
     try:
         words = shlex.split(line)
     except ValueError as error:
         raise _usage_error(f"%nbkube: {error}. Fix: close the quote.") from None
     try:
-        main(_with_notebook(words))
+        if kernel.is_for_kernel(words):
+            kernel.main(_with_notebook(words))
+        else:
+            main(_with_notebook(words))
     except SystemExit as end:
         if end.code not in (None, 0):
             raise _usage_error(f"%nbkube {words[0] if words else ''} ended with exit code {end.code}") from None
@@ -106,7 +118,7 @@ def _nbkube_magic(line: str) -> None:
 
 def _with_notebook(words: list[str]) -> list[str]:
     """Add this notebook's path after a command that wants one and got none."""
-    if not words or words[0] not in _OF_A_NOTEBOOK or any(word.endswith(".ipynb") for word in words[1:]):
+    if not words or words[0] not in _OF_A_NOTEBOOK or any(word.endswith((".ipynb", ".py")) for word in words[1:]):
         return words or ["--help"]
     if "--help" in words:
         return words

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nbkube.cli import arguments, storage
+from nbkube.cli import arguments, clusters, storage
+from nbkube.cli.arguments import AsJson
 from nbkube.cli.faults import guarded, tell_diagnostics
 from nbkube.cli.terminal import write
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Turn a tagged notebook into a pipeline, run it, and prove that it computes what the notebook computes.",
-    epilog="Exit codes: 0 ok, 1 a run or check failed, 2 your input is wrong, 3 the store cannot be reached, "
+    epilog="Exit codes: 0 ok, 1 a run or check failed, 2 your input is wrong, 3 cluster or store cannot be reached, "
     "130 cancelled.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -24,8 +25,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-NotebookPath = Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="The notebook (.ipynb).", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
+NotebookPath = Annotated[
+    Path, typer.Argument(metavar="NOTEBOOK", help="The notebook (.ipynb, or a percent script .py).", show_default=False)
+]
 Store = Annotated[
     str | None,
     typer.Option("--store", metavar="FOLDER", help="Where results are kept (default: .nbkube in the project)."),
@@ -62,10 +64,21 @@ RunName = Annotated[
 ]
 
 
-def _client(store: str | None, notebook: Path | None = None) -> Client:
+ProfileName = Annotated[
+    str,
+    typer.Option(
+        "--profile", metavar="NAME", help="A profile of nbkube.toml (default: NBKUBE_PROFILE, or the file's)."
+    ),
+]
+EngineName = Annotated[
+    str, typer.Option("--engine", metavar="ENGINE", help="Where to run: local or argo (default: the profile's).")
+]
+
+
+def _client(store: str | None, notebook: Path | None = None, profile: str = "") -> Client:
     from nbkube.client import Client
 
-    return Client(notebook.parent if notebook else None, store=store)
+    return Client(notebook.parent if notebook else None, store=store, profile=profile)
 
 
 def _version(wanted: bool) -> None:
@@ -92,13 +105,21 @@ def show(
     param: Parameter = None,
     params: ParameterFile = None,
     set_: Setting = None,
+    mermaid: Annotated[
+        bool, typer.Option("--mermaid", help="Print the graph as a Mermaid diagram, for markdown.")
+    ] = False,
+    store: Store = None,
     json: AsJson = False,
 ) -> None:
     """Show steps and what flows between them. Nothing is run."""
     from nbkube.cli import pipelines
 
-    pipeline = pipelines.built(_client(None, notebook), notebook, param, params, set_)
-    if json:
+    pipeline = pipelines.built(_client(store, notebook), notebook, param, params, set_)
+    if mermaid:
+        from nbkube.cli.mermaid import mermaid as diagram
+
+        write(diagram(pipeline))
+    elif json:
         write(pipelines.as_json(pipeline))
     else:
         pipelines.draw_pipeline(pipeline)
@@ -113,12 +134,13 @@ def check(
     param: Parameter = None,
     params: ParameterFile = None,
     set_: Setting = None,
+    store: Store = None,
     json: AsJson = False,
 ) -> None:
     """Report every error and warning at once. Nothing is run."""
     from nbkube.cli import pipelines
 
-    pipeline = pipelines.built(_client(None, notebook), notebook, param, params, set_)
+    pipeline = pipelines.built(_client(store, notebook), notebook, param, params, set_)
     if json:
         import msgspec
 
@@ -156,6 +178,22 @@ def tag(
 
 @app.command()
 @guarded
+def suggest(
+    notebook: NotebookPath,
+    accept: Annotated[bool, typer.Option("--accept", help="Write the tags into the notebook.")] = False,
+    cell: Annotated[
+        list[int] | None, typer.Option("--cell", min=1, metavar="N", help="Only this cell; may be repeated.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Suggest tags for cells that have none, from headings, what cells do, and what flows between them."""
+    from nbkube.cli import suggestion
+
+    suggestion.suggest(_client(None, notebook), notebook, cell or (), accept=accept, json=json)
+
+
+@app.command()
+@guarded
 def run(
     notebook: NotebookPath,
     param: Parameter = None,
@@ -169,6 +207,8 @@ def run(
         int | None,
         typer.Option("--parallel", "-j", min=1, metavar="N", help="Steps that may run at once (default: by CPUs)."),
     ] = None,
+    engine: EngineName = "",
+    profile: ProfileName = "",
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the run's id and return at once.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")] = False,
     store: Store = None,
@@ -177,7 +217,7 @@ def run(
     """Run a notebook as a pipeline. Steps whose result is known are not run again; ends with the metrics."""
     from nbkube.cli import pipelines, running
 
-    client = _client(store, notebook)
+    client = _client(store, notebook, profile)
     pipeline = pipelines.built(client, notebook, param, params, set_)
     if pipelines.is_broken(pipeline):
         from nbkube.errors import NotebookError
@@ -191,10 +231,36 @@ def run(
         experiment=experiment,
         use_cache=not no_cache,
         parallel=parallel,
+        engine=engine,
     )
     if detach:
         raise typer.Exit(running.submit(client, request, json=json))
     raise typer.Exit(running.run(client, pipeline, request, quiet=quiet, json=json))
+
+
+@app.command()
+@guarded
+def trace(
+    notebook: NotebookPath,
+    param: Parameter = None,
+    params: ParameterFile = None,
+    set_: Setting = None,
+    parallel: Annotated[
+        int | None,
+        typer.Option("--parallel", "-j", min=1, metavar="N", help="Steps that may run at once (default: by CPUs)."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")] = False,
+    store: Store = None,
+    json: AsJson = False,
+) -> None:
+    """Run every step for its record, then show the pipeline as it was seen."""
+    from nbkube.cli import tracing
+
+    raise typer.Exit(
+        tracing.trace(
+            _client(store, notebook), notebook, param, params, set_, parallel=parallel, quiet=quiet, json=json
+        )
+    )
 
 
 @app.command()
@@ -270,21 +336,62 @@ def artifacts(
         results.list_artifacts(client, run, json=json)
 
 
+@app.command("open")
+@guarded
+def open_(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="The run's id, its beginning or end, or last.", autocompletion=_runs)
+    ],
+    step: Annotated[str, typer.Argument(metavar="STEP", help="The step to open.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="The notebook to write."),
+    ] = None,
+    store: Store = None,
+    json: AsJson = False,
+) -> None:
+    """Write a notebook that goes on where a step began, or at the cell where it failed."""
+    from nbkube.cli import opening
+
+    raise typer.Exit(opening.open_step(_client(store), run, step, output, json=json))
+
+
+@app.command()
+@guarded
+def apply(
+    opened: Annotated[Path, typer.Argument(metavar="FILE", help="A notebook that open has written.")],
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="NOTEBOOK", help="The notebook to change (default: its source).")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Take what was changed in an opened step back to its notebook. Shows the difference and asks."""
+    from nbkube.cli import opening
+
+    raise typer.Exit(opening.apply(_client(None), opened, to, yes=yes, json=json))
+
+
 @app.command()
 @guarded
 def verify(
     notebook: NotebookPath,
     param: Parameter = None,
     params: ParameterFile = None,
+    engine: EngineName = "",
+    profile: ProfileName = "",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")] = False,
     json: AsJson = False,
 ) -> None:
     """Prove that pipeline and notebook compute the same. Both are run twice and everything is compared."""
     from nbkube.cli import verification
 
-    client = _client(None, notebook)
-    raise typer.Exit(verification.verify(client, notebook, param, params, quiet=quiet, json=json))
+    client = _client(None, notebook, profile)
+    raise typer.Exit(verification.verify(client, notebook, param, params, engine=engine, quiet=quiet, json=json))
 
 
+clusters.add_to(app)
 storage.add_to(app)
+
 from nbkube.cli import control as control  # noqa: E402 - adds its commands to the app above
+from nbkube.cli import exporting as exporting  # noqa: E402

@@ -5,9 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from nbkube.errors import NbkubeError, NotFoundError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 
 Options = dict[str, dict[str, Any]]
 
@@ -42,6 +46,19 @@ def step_options(texts: Iterable[str]) -> Options:
         else:
             chosen[option] = [chosen[option], value]
     return options
+
+
+def duration(text: str, option: str) -> float:
+    """Read a time such as 90s, 30m, 2h; `0` is allowed. Returns seconds."""
+    from nbkube.pipeline.quantities import AmountError
+    from nbkube.pipeline.quantities import duration as seconds
+
+    if text == "0":
+        return 0.0
+    try:
+        return seconds(text)
+    except AmountError as error:
+        raise NbkubeError(f"{option} {error}. Fix: {error.hint}.") from None
 
 
 def parameter_file(path: Path | None) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nbkube.cli.app import AsJson, RunName, Store, app
+from nbkube.cli.app import RunName, Store, app
+from nbkube.cli.arguments import AsJson
 from nbkube.cli.faults import guarded
 from nbkube.cli.terminal import one_line, write
 
@@ -90,6 +91,34 @@ def rm(
         write(as_json({"removed": known}))
 
 
+@app.command()
+@guarded
+def gc(
+    grace: Annotated[
+        str, typer.Option("--grace", metavar="TIME", help="Keep what was used within this time, such as 2h or 30m.")
+    ] = "24h",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be freed.")] = False,
+    scrub: Annotated[bool, typer.Option("--scrub", help="Read everything in the store and report damage.")] = False,
+    store: Store = None,
+    json: AsJson = False,
+) -> None:
+    """Free the results and objects that no run and no reference leads to. Runs may go on meanwhile."""
+    from nbkube.cli import tables
+    from nbkube.cli.arguments import duration
+    from nbkube.cli.results import as_json
+
+    done = _client(store).collect(grace=duration(grace, "--grace"), dry_run=dry_run, scrub=scrub)
+    if json:
+        write(as_json(done))
+    else:
+        for one in done.damaged:
+            write(one_line(one))
+        size = tables.memory(done.bytes) or "0 B"
+        write(f"{'Would free' if dry_run else 'Freed'} {size}: {done.results} results, {done.objects} objects.")
+        write(f"Kept: {done.kept_results} results, {done.kept_objects} objects.")
+    raise typer.Exit(1 if done.damaged else 0)
+
+
 def _client(store: str | None) -> Client:
     from nbkube.client import Client
 
@@ -103,5 +132,4 @@ def _tell_state(state: RunState, *, json: bool, unchanged: bool = False) -> None
         write(as_json(summary(state)))
         return
     reason = f" ({one_line(state.reason)})" if state.reason else ""
-    phase = f"is {state.phase.lower()} already" if unchanged else state.phase.lower()
-    write(f"Run {state.run.id}: {phase}{reason}.")
+    write(f"Run {state.run.id}{' ended before' if unchanged else ''}: {state.phase.lower()}{reason}.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from nbkube.cli import arguments
-from nbkube.cli.tables import draw, drawable, table
+from nbkube.cli.tables import draw, drawable, memory, seconds, table
 from nbkube.cli.terminal import one_line, write
 from nbkube.errors import NotebookError
 from nbkube.pipeline.model import Pipeline, Step, StepOptions
@@ -68,6 +68,7 @@ def draw_pipeline(pipeline: Pipeline) -> None:
     write(f"{one_line(pipeline.name)}: {counted(pipeline)}")
     _draw_parameters(pipeline)
     _draw_steps(rows, _stages(pipeline))
+    _draw_observed(pipeline)
     if pipeline.metrics:
         write(f"\nMetrics: {', '.join(map(one_line, pipeline.metrics))}")
     flow = flow_lines(pipeline)
@@ -115,6 +116,26 @@ def _draw_steps(rows: dict[str, list[Step]], stages: dict[str, int]) -> None:
     draw(drawn)
 
 
+def _draw_observed(pipeline: Pipeline) -> None:
+    """Print what steps with this code took in an earlier run, and the requests that follow from it."""
+    seen = [(step, step.observed) for step in pipeline.steps if step.observed is not None]
+    if not seen:
+        return
+    drawn = table(("seen in a run", "time", "CPU", "peak memory", "proposed"), right=("time", "CPU", "peak memory"))
+    for step, one in seen:
+        proposed = {"cpu": one.cpu, "memory": one.memory}
+        used = f"{one.cpu_seconds / one.seconds:.1f}" if one.seconds > 0 else ""
+        drawn.add_row(
+            one_line(step.name),
+            seconds(one.seconds),
+            used,
+            memory(one.peak_memory),
+            " ".join(f"{name}={value}" for name, value in proposed.items() if value),
+        )
+    write()
+    draw(drawn)
+
+
 def _stages(pipeline: Pipeline) -> dict[str, int]:
     """Number each unit by its longest way from the start: units of one stage may run beside each other."""
     stages: dict[str, int] = {}
@@ -152,7 +173,8 @@ def flow_lines(pipeline: Pipeline) -> list[str]:
     """Return the edges as text, by producer, each named by what it carries."""
     carried: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for step in pipeline.steps:
-        for name, producer in step.inputs.items():
+        files = step.observed.files if step.observed is not None else {}
+        for name, producer in (*step.inputs.items(), *files.items()):
             carried[producer][step.name].append(name)
         for earlier in step.after:
             # Order without data: shown only where no data edge says it already.

@@ -69,10 +69,23 @@ class Board:
             case "fused":
                 line.note = f"one process with {', '.join(map(one_line, event.get('with', ())))}"
                 return line
+            case "pod":
+                return self._pod(line, event)
             case "step-ended":
                 self._end(line, event)
                 return line
         return None
+
+    def _pod(self, line: Line, event: Mapping[str, Any]) -> Line | None:
+        """Show what a pod waits for. Once the step runs, it tells itself how it gets on."""
+        phase, reason = str(event.get("phase", "")), one_line(event.get("reason", ""))
+        if line.phase != "Pending" or phase not in ("Pending", "Running"):
+            return None
+        note = reason or ("pod starts" if phase == "Running" else "pod is pending")
+        if note == line.note:
+            return None
+        line.note = note
+        return line if reason else None
 
     def _end(self, line: Line, event: Mapping[str, Any]) -> None:
         line.phase = "Cached" if event.get("cached") else str(event.get("phase", "Unknown"))
@@ -99,6 +112,8 @@ def message_of(event: Mapping[str, Any]) -> str:
             return "paused: what is running goes on to its end, nothing else starts"
         case "run-resumed":
             return "goes on"
+        case "contact":
+            return f"no contact: {one_line(event.get('reason', ''))}" if event.get("lost") else "contact again"
     return ""
 
 

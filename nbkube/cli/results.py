@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nbkube.client import Client
 
 LAST = "last"
+_MOST_PROPOSALS = 20
 _DONE = (Phase.SUCCEEDED, Phase.CACHED)
 
 
@@ -122,6 +123,7 @@ def show_status(client: Client, name: str, *, json: bool) -> int:
     if state.metrics:
         write()
     draw_metrics(state.metrics)
+    _draw_proposals(state)
     _tell_failures(state)
     return exit_code(state.phase)
 
@@ -139,6 +141,17 @@ def draw_steps(state: RunState) -> None:
             style=tables.style(step.phase),
         )
     tables.draw(drawn)
+
+
+def _draw_proposals(state: RunState) -> None:
+    """Print what larger steps used and what to ask for."""
+    from nbkube.runs.usage import is_worth_telling, proposal
+
+    found = [one for one in map(proposal, state.steps) if one is not None and is_worth_telling(one)]
+    if found:
+        write()
+    for one in found[:_MOST_PROPOSALS]:
+        write(one_line(str(one)))
 
 
 def draw_metrics(metrics: dict[str, Any]) -> None:
@@ -179,8 +192,9 @@ def tell_outcome(state: RunState, notebook: Path, *, metrics: bool) -> None:
     again = f"resume {state.run.id}" if state.phase is not Phase.FAILED else f"run {one_line(str(notebook))}"
     commands = {f"nbkube {again}": "goes on from what is kept"}
     for step in _failed(state)[:1]:
-        logs = f"nbkube logs {state.run.id} {one_line(step.name)}"
-        commands = {logs: "all that the step has printed", **commands}
+        named = f"{state.run.id} {one_line(step.name)}"
+        open_ = {f"nbkube open {named}": "a notebook that goes on at the cell that failed"} if step.failure else {}
+        commands = {f"nbkube logs {named}": "all that the step has printed", **open_, **commands}
     width = max(map(len, commands))
     for command, use in commands.items():
         tell(f"  {command:<{width}}   {use}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,7 +17,7 @@ from nbkube.cli import results
 from nbkube.cli.arguments import Options
 from nbkube.cli.progress import Board, view_for
 from nbkube.cli.terminal import is_terminal, tell, write
-from nbkube.pipeline.model import Pipeline
+from nbkube.pipeline.model import Pipeline, Step
 
 if TYPE_CHECKING:
     from nbkube.client import Client
@@ -35,6 +35,7 @@ class Request:
     experiment: str
     use_cache: bool
     parallel: int | None
+    engine: str = ""
 
 
 def run(client: Client, pipeline: Pipeline, request: Request, *, quiet: bool, json: bool) -> int:
@@ -124,6 +125,13 @@ def _shown(
     if json:
         write(results.as_json(results.summary(ended)))
     return results.exit_code(ended.phase)
+
+
+def shown_while(steps: Sequence[Step], carry_out: Callable[[Listener], RunState], *, quiet: bool) -> RunState:
+    """Carry out a run of these steps, show it while it goes on, and return its state."""
+    board = Board.of((step.name, tuple(cell.number for cell in step.unit.cells)) for step in steps)
+    with view_for(board, quiet=quiet) as view, stoppable():
+        return carry_out(view.take)
 
 
 @contextmanager

@@ -19,7 +19,14 @@ _SHOWN = 50
 
 
 def verify(
-    client: Client, notebook: Path, texts: list[str] | None, file: Path | None, *, quiet: bool, json: bool
+    client: Client,
+    notebook: Path,
+    texts: list[str] | None,
+    file: Path | None,
+    *,
+    engine: str = "",
+    quiet: bool,
+    json: bool,
 ) -> int:
     """Verify a notebook, print the verdict, and return the exit code."""
     pipeline = pipelines.built(client, notebook, texts, file, None)
@@ -27,7 +34,7 @@ def verify(
         raise NotebookError(diagnostics=pipeline.diagnostics)
     progress = _Progress(quiet=quiet or json)
     try:
-        verdict = client.verify(notebook, parameters=pipeline.values, tell=progress)
+        verdict = client.verify(notebook, parameters=pipeline.values, engine=engine, tell=progress)
     except KeyboardInterrupt:
         # The cell that was being run in the kernel is never waited for; asyncio would report that at length.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)

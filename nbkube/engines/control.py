@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 
 from nbkube.engines import detached
 from nbkube.engines.model import Listener, Submission
-from nbkube.errors import RunError
+from nbkube.errors import Diagnostic, RunError
 from nbkube.runs import Phase, Run, RunState, RunStore
 from nbkube.runs.process import is_alive
 from nbkube.state.frozen import save_view
@@ -41,8 +41,8 @@ class RunControl:
         self._work = work
         self._runs = RunStore(store)
 
-    def start(self, run: Run, submission: Submission, files: Files) -> None:
-        """Record a run and let a process of its own begin it.
+    def start(self, run: Run, submission: Submission, files: Files, findings: Iterable[Diagnostic] = ()) -> None:
+        """Record a run and let a process of its own begin it; `findings` become warnings of the run.
 
         Raises:
             RunError: the process could not start.
@@ -54,7 +54,7 @@ class RunControl:
             save_view(view, place / detached.BASE)
             detached.keep_submission(self._store, submission)
             recorder = self._runs.create(run)
-            for finding in view.diagnostics:
+            for finding in (*findings, *view.diagnostics):
                 recorder({"event": "warning", "message": str(finding)})
             supervisor.go()
 

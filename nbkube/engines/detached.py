@@ -28,6 +28,7 @@ from nbkube.runs.process import is_alive
 from nbkube.state.recycling import remove_tree
 from nbkube.storage.disk import explained
 from nbkube.storage.model import ObjectStore
+from nbkube.storage.seal import seal, unsealed
 
 POKE = signal.SIGUSR1
 """Tells a supervisor to look for what it has been asked."""
@@ -44,7 +45,7 @@ ENDED = "ended"
 
 def keep_submission(store: ObjectStore, submission: Submission) -> None:
     """Write down what an engine is given, so that any process can take the run up; before the run is recorded."""
-    store.create(_submission_name(submission.run), msgspec.json.encode(submission))
+    store.create(_submission_name(submission.run), seal(msgspec.json.encode(submission)))
 
 
 def load_submission(store: ObjectStore, run_id: str) -> Submission:
@@ -54,9 +55,11 @@ def load_submission(store: ObjectStore, run_id: str) -> Submission:
         NotFoundError: the run was made by a version that did not keep it.
     """
     data = store.read(_submission_name(run_id))
-    if data is None:
-        raise NotFoundError(f"run {run_id} cannot be resumed: its programs were not kept. Run its notebook again.")
-    return msgspec.json.decode(data, type=Submission)
+    plain = None if data is None else unsealed(data)
+    if plain is None:
+        why = "were not kept" if data is None else "are damaged"
+        raise NotFoundError(f"run {run_id} cannot be resumed: its programs {why}. Run its notebook again.")
+    return msgspec.json.decode(plain, type=Submission)
 
 
 def _submission_name(run_id: str) -> str:

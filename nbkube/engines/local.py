@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from nbkube.engines.budget import Budget, MemoryLimit, machine
 from nbkube.engines.model import Listener, Submission
-from nbkube.engines.results import Result, Results
+from nbkube.engines.results import Result, Results, ended
 from nbkube.engines.schedule import Group, Outcome, Schedule, State
 from nbkube.errors import NbkubeError
 from nbkube.runtime import cache
@@ -55,8 +54,9 @@ class LocalRun:
         self._submission = submission
         self._listener = listener
         self._work = work / submission.run
-        self._results = Results(store, submission)
-        self._schedule: Schedule[Result] = Schedule(submission.units, submission.edges)
+        self._results = Results(store, submission, self._tell_damage)
+        self._schedule: Schedule[Result] = Schedule(submission.units, submission.edges, submission.bindings)
+        self._budget = Budget(submission.units, machine())
         self._changed = threading.Condition()
         self._threads: dict[int, tuple[str, Attempt | None]] = {}
         self._waiting = 0
@@ -156,11 +156,19 @@ class LocalRun:
             limit = 1 if self._submission.adversarial else self._submission.parallel
             while not self._paused and len(self._threads) - self._waiting < limit:
                 # Asked anew each time: starting one group may take others into it.
-                group = next(iter(plan.ready(reverse=self._submission.adversarial)), None)
+                group = self._next_group()
                 if group is None:
                     break
                 self._launch(group)
         return bool(self._threads) or not (self._cancelled or self._fault is not None or self._settled())
+
+    def _next_group(self) -> Group[Result] | None:
+        """Return a group that can start now: its predecessors have finished and its requests fit."""
+        groups = self._schedule.groups
+        idle = len(self._threads) == self._waiting  # what waits may wait for this one
+        running = [] if idle else [(first, groups[first].last) for first in self._threads if first in groups]
+        ready = self._schedule.ready(reverse=self._submission.adversarial)
+        return next((one for one in ready if self._budget.fits(one.first, one.last, running)), None)
 
     def _settled(self) -> bool:
         plan = self._schedule
@@ -313,6 +321,12 @@ class LocalRun:
     def _attempt(
         self, group: Group[Result], token: str, bindings: dict[str, OutputRef], view: FileView
     ) -> Result | None:
+        with MemoryLimit(self._submission.units[group.first : group.last + 1]) as limit:
+            return self._limited_attempt(group, token, bindings, view, limit)
+
+    def _limited_attempt(
+        self, group: Group[Result], token: str, bindings: dict[str, OutputRef], view: FileView, limit: MemoryLimit
+    ) -> Result | None:
         first = self._submission.units[group.first]
         place = self._work / f"{first.program.unit}-{token}-{uuid.uuid4().hex[:6]}"
         task = StepTask(
@@ -324,9 +338,15 @@ class LocalRun:
             root=self._submission.root,
             cwd=self._submission.cwd,
             scratch=str(place / "scratch"),
+            memory_group=limit.entrance,
         )
         name = self._name(group.first)
-        attempt = Attempt(task, view, self._store, lambda event: self._listener({"step": name, **event}))
+
+        def listen(event: Mapping[str, Any]) -> None:
+            self._listener({"step": name, **event})
+            limit.watch(event, attempt)
+
+        attempt = Attempt(task, view, self._store, listen)
         with self._changed:
             if not self._is_current(group, token):
                 return None
@@ -340,7 +360,7 @@ class LocalRun:
         with self._changed:
             if not self._is_current(group, token):
                 return None
-        failure = finished.result.failure or executed.failure
+        failure = limit.judged(finished.result.failure or executed.failure)
         if failure is None:
             return self._results.commit(group, token, bindings, finished, started)
         if failure.kind == "cancelled":
@@ -390,27 +410,15 @@ class LocalRun:
 
     # -- telling ---------------------------------------------------------------------------------------------------
 
+    def _tell_damage(self, what: str) -> None:
+        self._listener({"event": "warning", "message": f"{what}; what it held is made again"})
+
     def _name(self, unit: int) -> str:
         return self._submission.units[unit].program.unit
 
     def _report(self, group: Group[Result], result: Result) -> None:
-        phase = "Failed" if result.failure else ("Cached" if result.cached else "Succeeded")
-        for unit in range(group.first, group.last + 1):
-            self._listener(
-                {
-                    "event": "step-ended",
-                    "step": self._name(unit),
-                    "phase": phase,
-                    "seconds": result.seconds,
-                    "cpu_seconds": result.cpu_seconds,
-                    "peak_memory": result.peak_memory,
-                    "cached": result.cached,
-                    "manifest": result.manifest,
-                    "executed": result.executed,
-                    "log": result.log,
-                    "failure": msgspec.to_builtins(result.failure) if result.failure else None,
-                }
-            )
+        for event in ended(self._submission, group, result):
+            self._listener(event)
 
     def _phase(self) -> str:
         if self._cancelled:

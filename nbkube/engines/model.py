@@ -10,6 +10,7 @@ import msgspec
 from nbkube.dataflow.model import Dependency
 from nbkube.pipeline.model import StepOptions
 from nbkube.runtime.program import StepProgram
+from nbkube.state.model import OutputRef
 
 Listener = Callable[[Mapping[str, Any]], None]
 """Receives progress as plain dicts, from any thread: see `nbkube.runs.RunEvent` for those that are kept."""
@@ -27,7 +28,8 @@ class Submission(msgspec.Struct, frozen=True):
     """A run as handed to an engine: frozen, complete, independent of the notebook file.
 
     `root` is the project's folder, `cwd` the notebook's place in it. `edges` are the data dependencies known before
-    the run. `adversarial` runs everything alone and ties in reverse order, to prove that order does not matter.
+    the run. `bindings` are variables that there are before the first unit: those of a live kernel. `adversarial` runs
+    everything alone and ties in reverse order, to prove that order does not matter.
     """
 
     run: str
@@ -38,6 +40,7 @@ class Submission(msgspec.Struct, frozen=True):
     use_cache: bool = True
     parallel: int = 2
     adversarial: bool = False
+    bindings: dict[str, OutputRef] = {}
 
 
 class Engine(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +22,8 @@ from nbkube.storage.model import ObjectStore
 
 @dataclass(frozen=True)
 class Result(Outcome):
-    """An outcome with what a run shows of it. `manifest` is the record's name, "" for a failure."""
+    """An outcome with what a run shows of it. `manifest` is the record's name, "" for a failure; `observed` the digest
+    of what a failed attempt was seen to do."""
 
     manifest: str = ""
     cached: bool = False
@@ -32,12 +33,16 @@ class Result(Outcome):
     metrics: Mapping[str, Any] = field(default_factory=dict)
     executed: str = ""
     log: str = ""
+    observed: str = ""
 
 
 class Results:
     """The store as a run uses it."""
 
-    def __init__(self, store: ObjectStore, submission: Submission) -> None:
+    def __init__(
+        self, store: ObjectStore, submission: Submission, damaged: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._damaged = damaged
         self._store = store
         self._submission = submission
 
@@ -46,7 +51,9 @@ class Results:
     ) -> Result | None:
         """Return a result whose proof holds for what the group would see now."""
         key = self._key(group, bindings)
-        found = cache.find(self._store, key, bindings, lambda files: matches(files, view), installed_versions, wanted)
+        found = cache.find(
+            self._store, key, bindings, lambda files: matches(files, view), installed_versions, wanted, self._damaged
+        )
         return _result(found, cached=True) if found else None
 
     def commit(
@@ -68,7 +75,10 @@ class Results:
     ) -> Result:
         """Return what is known of an attempt that failed; nothing of it is published."""
         manifest = self._manifest(group, attempt, bindings, finished, started)
-        return replace(_result(manifest), manifest="", outputs={}, diff=FileDiff(), failure=failure)
+        # For whoever opens the step: the record of an attempt, which no look-up finds.
+        observed = self._store.put(msgspec.json.encode(manifest))
+        known = _result(manifest)
+        return replace(known, manifest="", outputs={}, diff=FileDiff(), failure=failure, observed=observed)
 
     def remember(self, group: Group[Result]) -> None:
         """Keep for the next run that these units belong together; advice only, so the last writer may win."""
@@ -115,6 +125,9 @@ class Results:
             peak_memory=result.peak_memory,
             started=started,
             wrote_outside=result.wrote_outside,
+            draws=result.draws,
+            seeded=result.seeded,
+            contacted=result.contacted,
         )
 
 
@@ -138,3 +151,25 @@ def _result(manifest: StepManifest, *, cached: bool = False) -> Result:
         executed=manifest.executed,
         log=manifest.log,
     )
+
+
+def ended(submission: Submission, group: Group[Result], result: Result) -> list[dict[str, Any]]:
+    """Return the events that tell of a group's end, one for each of its units."""
+    phase = "Failed" if result.failure else ("Cached" if result.cached else "Succeeded")
+    return [
+        {
+            "event": "step-ended",
+            "step": submission.units[unit].program.unit,
+            "phase": phase,
+            "seconds": result.seconds,
+            "cpu_seconds": result.cpu_seconds,
+            "peak_memory": result.peak_memory,
+            "cached": result.cached,
+            "manifest": result.manifest,
+            "executed": result.executed,
+            "log": result.log,
+            "observed": result.observed,
+            "failure": msgspec.to_builtins(result.failure) if result.failure else None,
+        }
+        for unit in range(group.first, group.last + 1)
+    ]

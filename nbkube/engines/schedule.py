@@ -11,7 +11,7 @@ runs again, on the final state this time. So every unit runs at most once more, 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -63,6 +63,8 @@ class Schedule(Generic[O]):
 
     units: Sequence[UnitPlan]
     edges: Sequence[Dependency]
+    given: Mapping[str, OutputRef] = field(default_factory=dict)
+    """Variables that there are before the first unit."""
     groups: dict[int, Group[O]] = field(default_factory=dict)
     final: int = 0
     """All units below this index are final."""
@@ -107,7 +109,7 @@ class Schedule(Generic[O]):
 
     def bindings(self, unit: int) -> dict[str, OutputRef]:
         """Return name -> newest version as unit `unit` sees them; `len(units)` gives the state at the end."""
-        bound: dict[str, OutputRef] = {}
+        bound = dict(self.given)
         for outcome in self.before(unit):
             bound.update(outcome.outputs)
         return {name: ref for name, ref in bound.items() if ref.kind != "deleted"}

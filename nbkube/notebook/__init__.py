@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nbkube.notebook.edit import set_tags
+    from nbkube.notebook.edit import set_sources, set_tags
     from nbkube.notebook.model import Cell, Notebook
     from nbkube.notebook.read import parse_notebook, read_notebook
 
-__all__ = ["Cell", "Notebook", "parse_notebook", "read_notebook", "set_tags"]
+__all__ = ["Cell", "Notebook", "parse_notebook", "read_notebook", "set_sources", "set_tags"]
 
-_MODULES = {"set_tags": "edit", "parse_notebook": "read", "read_notebook": "read"}
+_MODULES = {"set_sources": "edit", "set_tags": "edit", "parse_notebook": "read", "read_notebook": "read"}
 
 
 def __getattr__(name: str) -> Any:

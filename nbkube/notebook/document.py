@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from nbkube.errors import NotebookError
 from nbkube.notebook.scan import line_of, repeated_key
+from nbkube.notebook.scripts import is_script, script_document
 from nbkube.notebook.source import refuse
 
 MAX_DEPTH = 256
@@ -27,12 +28,16 @@ class _ConstantError(Exception):
 
 
 def parse_document(path: str, data: bytes) -> dict[str, Any]:
-    """Return the JSON object that a notebook file holds.
+    """Return the JSON object that a notebook file holds, or that a percent script stands for.
 
     Raises:
         NotebookError: anything but one well-formed JSON object in UTF-8 with unique keys.
     """
     text = decode_text(path, data)
+    if is_script(path):
+        script = script_document(path, text)
+        _require_shallow(path, script)
+        return script
     document = _parse(path, text)
     if not isinstance(document, dict):
         message = f"holds a JSON {_kind(document)}, a notebook is a JSON object"

@@ -12,6 +12,7 @@ from typing import Any
 from nbkube.errors import Diagnostic, NotebookError, Place
 from nbkube.notebook.document import decode_text, parse_document
 from nbkube.notebook.scan import items, member, members
+from nbkube.notebook.scripts import is_script, with_metadata, with_source
 from nbkube.notebook.source import read_bytes, refuse
 from nbkube.notebook.suggest import did_you_mean
 from nbkube.notebook.tags import read_tags
@@ -31,7 +32,7 @@ def set_tags(
     """Set a cell's tags and options in its notebook file; return whether the file was changed.
 
     Args:
-        path: the notebook file (nbformat 4).
+        path: the notebook file (nbformat 4), or a percent script.
         cell: its number among all cells, from 1, or its id.
         tags: all tags the cell shall have; None leaves them as they are.
         options: the object `nbkube` of its metadata; an empty one is taken away, None leaves it as it is. The
@@ -54,11 +55,61 @@ def set_tags(
     if tags is not None:
         _require_good(Place(name, index + 1, _id(cells[index])), tags)
     text = decode_text(name, content.data)
-    edited = edited_text(text, index, tags, options)
+    if is_script(name):
+        edited = _edited_script(name, text, index, tags, options)
+    else:
+        edited = edited_text(text, index, tags, options)
     if edited == text:
         return False
     _replace_file(name, edited.encode("utf-8"), content.digest)
     return True
+
+
+def set_sources(path: str | os.PathLike[str], sources: Mapping[int, str], *, digest: str) -> None:
+    """Replace the text of cells in a notebook file; everything else in it stays byte for byte.
+
+    Args:
+        path: the notebook file (nbformat 4), or a percent script.
+        sources: the whole text of each cell to change, by its number among all cells, from 1.
+        digest: the file's digest when it was read.
+
+    Raises:
+        NotebookError: no such cell, a file that cannot be edited or has changed meanwhile.
+    """
+    name = os.fspath(path)
+    content = read_bytes(name)
+    if digest != content.digest:
+        raise _changed(name)
+    version, cells = cells_of(name, parse_document(name, content.data))
+    if version[0] < 4:
+        hint = "open and save it in Jupyter first, which makes it nbformat 4"
+        raise refuse(name, "old-version", f"has nbformat {version[0]}, which is only read", hint)
+    text = decode_text(name, content.data)
+    style = None if is_script(name) else _Style(text)
+    for number, source in sources.items():
+        index = _cell_index(name, cells, number)
+        text = with_source(name, text, index, source) if style is None else _with_source(text, index, source, style)
+    _replace_file(name, text.encode("utf-8"), content.digest)
+
+
+def _with_source(text: str, index: int, source: str, style: _Style) -> str:
+    """Set a cell's source, as a list of lines or one text as it was before."""
+    found = member(text, _cell_start(text, index), "source")
+    assert found is not None, "a cell that was read has a source"
+    start, end = found.span
+    value = source.splitlines(keepends=True) if text[start] == "[" else source
+    return text[:start] + style.render(value, style.indent_at(text, found.key_span[0])) + text[end:]
+
+
+def _edited_script(
+    path: str, text: str, index: int, tags: Sequence[str] | None, options: Mapping[str, Any] | None
+) -> str:
+    values: dict[str, Any] = {}
+    if tags is not None:
+        values["tags"] = list(dict.fromkeys(tags)) or None
+    if options is not None:
+        values["nbkube"] = dict(options) or None
+    return with_metadata(path, text, index, values)
 
 
 def edited_text(text: str, index: int, tags: Sequence[str] | None, options: Mapping[str, Any] | None) -> str:

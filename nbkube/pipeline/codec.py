@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from nbkube.pipeline.model import Pipeline, Step, StepOptions
+from nbkube.pipeline.model import Observed, Pipeline, Step, StepOptions
 from nbkube.pipeline.parameters import fit
 
 _RESOURCES = ("cpu", "memory", "gpu", "gpu-type")
@@ -60,6 +60,7 @@ def _row(name: str, parts: list[Step], step_of: dict[str, str]) -> dict[str, Any
         if step_of[producer] != name
     )
     options = options_as_json(parts[0].options)
+    seen = [(step_of[part.name], part.observed) for part in parts if part.observed is not None]
     return {
         "name": name,
         "cells": [cell.number for part in parts for cell in part.unit.cells],
@@ -68,6 +69,20 @@ def _row(name: str, parts: list[Step], step_of: dict[str, str]) -> dict[str, Any
         "outputs": sorted({output for part in parts for output in part.outputs}),
         "resources": {key: value for key, value in options.items() if key in _RESOURCES},
         "options": {key: value for key, value in options.items() if key not in _RESOURCES},
+        "observed": _seen([one for _, one in seen], step_of) if seen else None,
+    }
+
+
+def _seen(parts: list[Observed], step_of: dict[str, str]) -> dict[str, Any]:
+    """Return what is known of a step from a run; of one that is continued later, the largest amounts."""
+    largest = max(parts, key=lambda one: one.peak_memory)
+    return {
+        "run": parts[0].run,
+        "files": [{"path": path, "from": step_of[maker]} for one in parts for path, maker in one.files.items()],
+        "seconds": sum(one.seconds for one in parts),
+        "cpu_seconds": sum(one.cpu_seconds for one in parts),
+        "peak_memory": largest.peak_memory,
+        "proposed": {"cpu": largest.cpu, "memory": largest.memory},
     }
 
 

@@ -83,11 +83,28 @@ class Parameter(msgspec.Struct, frozen=True):
     place: Place
 
 
+class Observed(msgspec.Struct, frozen=True):
+    """What a unit was seen to do when the same code ran in the run `run`.
+
+    `files` are paths that it read, with the unit that had written them. `cpu` and `memory` are requests proposed from
+    what was measured (`seconds`, `cpu_seconds`, `peak_memory` in bytes), "" where the step has one or nothing is known.
+    """
+
+    run: str
+    files: dict[str, str] = {}
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_memory: int = 0
+    cpu: str = ""
+    memory: str = ""
+
+
 class Step(msgspec.Struct, frozen=True):
     """One unit of execution in notebook order.
 
     `name` is the unit's (`train`, `train.2` for a step continued later), `step` the tag's. `after` are the
-    unit names that must finish before; `inputs` name -> producing unit; `outputs` the static guess.
+    unit names that must finish before; `inputs` name -> producing unit; `outputs` the static guess. Where `observed`
+    is set, inputs and outputs are those seen in a run.
     """
 
     name: str
@@ -99,6 +116,7 @@ class Step(msgspec.Struct, frozen=True):
     after: tuple[str, ...] = ()
     inputs: dict[str, str] = {}
     outputs: tuple[str, ...] = ()
+    observed: Observed | None = None
 
 
 class Pipeline(msgspec.Struct, frozen=True):

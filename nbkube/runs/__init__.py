@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbkube.runs.model import Live, Phase, Process, Run, RunEvent, RunState, RunUnit, StepRun
+from nbkube.runs.model import Live, Phase, Process, Run, RunEvent, RunNotes, RunState, RunUnit, StepRun
 from nbkube.runs.store import Recorder, RunStore, new_run_id
 from nbkube.runs.watch import Seen
 
@@ -13,6 +13,7 @@ __all__ = [
     "Recorder",
     "Run",
     "RunEvent",
+    "RunNotes",
     "RunState",
     "RunStore",
     "RunUnit",

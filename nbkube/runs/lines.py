@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import msgspec
 
+from nbkube.storage.seal import checked
+
 _Line = TypeVar("_Line")
 
 
@@ -38,13 +40,14 @@ def live_name(run_id: str, step: str, attempt: int) -> str:
 def whole_lines(data: bytes, kind: type[_Line]) -> tuple[list[_Line], int]:
     """Decode the lines that are complete; also return how many bytes they are.
 
-    What a crash has torn or another version wrote is left out.
+    What a crash has torn, a disk has damaged or another version wrote is left out.
     """
     size = data.rfind(b"\n") + 1
     found: list[_Line] = []
     decoder = msgspec.json.Decoder(kind)
     for line in data[:size].split(b"\n"):
-        if line:
+        plain = checked(line) if line else None
+        if plain is not None:
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-                found.append(decoder.decode(line))
+                found.append(decoder.decode(plain))
     return found, size

@@ -52,7 +52,11 @@ class RunUnit(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Run(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A submission as it was made; never changed. `notebook` is relative to `root`, `created` seconds since 1970."""
+    """A submission as it was made; never changed. `notebook` is relative to `root`, `created` seconds since 1970.
+
+    On a cluster `submission` is the digest of what its pods were given, `workflow` the Workflow's name.
+    A run that began with the variables of a live kernel names the step it began with in `begins`.
+    """
 
     id: str
     created: float
@@ -68,16 +72,20 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     root: str = ""
     use_cache: bool = True
     version: str = ""
+    submission: str = ""
+    workflow: str = ""
+    begins: str = ""
 
 
 class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something that happened, at `time` (seconds since 1970). `event` is one of
 
-    run-started (process), run-paused, run-resumed, run-ended (phase, metrics, reason)
+    run-started (process, or workflow), run-paused, run-resumed, run-ended (phase, metrics, reason)
     started, cell (cell, state, seconds), memory (bytes)              an attempt at a step
     step-ended (phase and all that is known of the result)            the step's result stands, for now
     again (reason), retry (reason)                                    the step goes back to Pending
     fused (with_steps, reason)                                        steps that one process runs together
+    alive                                                             a pod has nothing new to say, and lives
     warning (message)                                                 something a person should know
     asked (state: stop, pause or resume)                              what a person wants; the supervisor acts on it
 
@@ -101,10 +109,12 @@ class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     manifest: str = ""
     executed: str = ""
     log: str = ""
+    observed: str = ""
     failure: Failure | None = None
     metrics: dict[str, Any] = {}
     with_steps: tuple[str, ...] = msgspec.field(default=(), name="with")
     process: Process | None = None
+    workflow: str = ""
 
 
 class Live(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -128,7 +138,8 @@ class StepRun(msgspec.Struct, frozen=True, omit_defaults=True):
     """What has become of one unit in a run.
 
     `cell` is the cell being run, `cells_done` those finished. `manifest` names the record of the result, `executed`
-    and `log` are digests. `attempts` counts processes started in this run.
+    and `log` are digests. `attempts` counts processes started in this run. `observed` is the digest of what an attempt
+    that failed was seen to do (JSON: `StepManifest`); nobody finds it as a result.
     """
 
     name: str
@@ -148,6 +159,7 @@ class StepRun(msgspec.Struct, frozen=True, omit_defaults=True):
     manifest: str = ""
     executed: str = ""
     log: str = ""
+    observed: str = ""
     failure: Failure | None = None
     fused: tuple[str, ...] = ()
 
@@ -183,3 +195,10 @@ class RunState(msgspec.Struct, frozen=True, omit_defaults=True):
     def step(self, name: str) -> StepRun | None:
         """Return a unit by its name."""
         return next((step for step in self.steps if step.name == name), None)
+
+
+class RunNotes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What people have written on a run."""
+
+    labels: tuple[str, ...] = ()
+    note: str = ""

@@ -108,6 +108,7 @@ class Story:
             manifest=event.manifest,
             executed=event.executed,
             log=event.log,
+            observed=event.observed,
             failure=failure,
         )
 
@@ -144,6 +145,9 @@ class Story:
     def _lost(self, alive: Alive, now: float) -> str:
         """Return why a run that has not ended is not going on either; "" if it is."""
         seen = time.strftime("%H:%M", time.localtime(self._last or self._run.created))
+        if self._run.engine != "local":
+            silent = now - max(self._last, self._run.created) > _PATIENCE
+            return f"no news from the cluster since {seen}; it may still be running there." if silent else ""
         if self._process is None:
             silent = now - self._run.created > _PATIENCE
             return "it was never started. `nbkube resume` starts it." if silent else ""

@@ -9,26 +9,28 @@ A line cut short by a crash is left out; the lines before it count.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from nbkube.errors import NotFoundError, RunError, StorageError
 from nbkube.runs.lines import events_folder, events_name, live_folder, live_name, run_name, whole_lines
-from nbkube.runs.model import Live, Phase, Run, RunEvent, RunState
+from nbkube.runs.model import Live, Phase, Run, RunEvent, RunNotes, RunState
 from nbkube.runs.process import is_alive, this_process
 from nbkube.runs.replay import replay
 from nbkube.runs.watch import Seen, watch
 from nbkube.storage.model import ObjectStore
+from nbkube.storage.seal import check_line, seal, unsealed
 
 _Line = TypeVar("_Line")
 _LETTERS = "0123456789bcdfghjklmnpqrstvwxz"
 _LIVE = frozenset({"log", "output", "update", "clear"})
-_CASUAL = frozenset({"started", "cell", "memory"})
+_CASUAL = frozenset({"started", "cell", "memory", "alive"})
 """Events that need not survive a power cut; all others are synced to the disk."""
 
 _GROWTH = 1.05
@@ -59,9 +61,16 @@ class RunStore:
         Raises:
             RunError: there is a run with this id.
         """
-        if not self._store.create(run_name(run.id), msgspec.json.encode(run)):
+        if not self._store.create(run_name(run.id), seal(msgspec.json.encode(run))):
             raise RunError(f"there is a run {run.id} already. Start another one.")
         return Recorder(self._store, run)
+
+    def begin(self, run: Run) -> bool:
+        """Write the submission of a run that a cluster carries out, and that it has started; False if it was there."""
+        if not self._store.create(run_name(run.id), msgspec.json.encode(run)):
+            return False
+        self.append(run.id, RunEvent("run-started", workflow=run.workflow))
+        return True
 
     def recorder(self, run_id: str) -> Recorder:
         """Return a recorder that goes on with a run, for instance one that was interrupted."""
@@ -116,21 +125,6 @@ class RunStore:
             names = [name for name in names if name == live_name(run_id, step, attempt)]
         return _lines(self._store.read(names[-1]), Live) if names else []
 
-    def follow(self, run_id: str, step: str, *, pause: float = 0.2) -> Iterator[Live]:
-        """Yield what a step shows, now and as it comes, until step or run has ended."""
-        done: dict[str, int] = {}
-        while True:
-            state = self.load(run_id)
-            found = state.step(step)
-            ended = state.phase.ended or state.phase is Phase.UNKNOWN or found is None or found.phase.ended
-            for name in list(self._store.list(live_folder(run_id, step))):
-                pieces, size = whole_lines(self._store.read(name, done.get(name, 0)) or b"", Live)
-                done[name] = done.get(name, 0) + size
-                yield from pieces
-            if ended:
-                return
-            time.sleep(pause)
-
     def watch(self, run_id: str, *, live: bool = True, pause: float | None = None) -> Iterator[Seen]:
         """Yield a run's events and what its steps show (`Live`), from its beginning until it has ended or is lost.
 
@@ -152,6 +146,36 @@ class RunStore:
         names = list(self._store.list(f"runs/{run_id}/"))
         for name in sorted(names, key=lambda one: one.endswith("/run.json")):  # last: until then it can be removed
             self._store.remove(name)
+
+    def page(self, *, before: str = "", limit: int = 100, notebook: str | None = None) -> tuple[list[RunState], int]:
+        """Return at most `limit` runs older than the run `before`, the newest first, and the number of all runs."""
+        ids = list(self._store.folders("runs/"))
+        found: list[RunState] = []
+        for run_id in reversed(ids):
+            if len(found) >= limit:
+                break
+            if before and run_id >= before:
+                continue
+            with contextlib.suppress(NotFoundError, StorageError):  # half removed, or written by another version
+                run = self.run(run_id)
+                if notebook in (None, run.notebook):
+                    found.append(replay(run, self.events(run_id), is_alive))
+        return found, len(ids)
+
+    def notes(self, run_id: str) -> RunNotes:
+        """Return what people have written on a run."""
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            return msgspec.json.decode(self._store.read(f"runs/{run_id}/notes.json") or b"{}", type=RunNotes)
+        return RunNotes()
+
+    def annotate(self, run_id: str, labels: Sequence[str] | None, note: str | None) -> RunNotes:
+        """Write labels or note of a run; None leaves them as they are."""
+        self.run(run_id)
+        old = self.notes(run_id)
+        unique = old.labels if labels is None else tuple(dict.fromkeys(one for one in labels if one))
+        new = RunNotes(unique, old.note if note is None else note)
+        self._store.write(f"runs/{run_id}/notes.json", msgspec.json.encode(new))
+        return new
 
     def list(
         self,
@@ -236,7 +260,7 @@ class Recorder:
         step = str(event.get("step", ""))
         name = live_name(self.run.id, step, max(1, self._attempts.get(step, 0)))
         kept = {key: value for key, value in event.items() if key != "step" and value is not None}
-        self._append(name, msgspec.json.encode({"time": time.time(), **kept}) + b"\n", durable=False)
+        self._append(name, check_line(msgspec.json.encode({"time": time.time(), **kept})), durable=False)
 
     def _append(self, name: str, line: bytes, *, durable: bool) -> None:
         with self._lock:
@@ -261,7 +285,7 @@ _TOKEN = os.urandom(4).hex()
 
 
 def _line(event: RunEvent) -> bytes:
-    return msgspec.json.encode(event) + b"\n"
+    return check_line(msgspec.json.encode(event))
 
 
 def _lines(data: bytes | None, kind: type[_Line]) -> list[_Line]:
@@ -270,7 +294,10 @@ def _lines(data: bytes | None, kind: type[_Line]) -> list[_Line]:
 
 
 def _decoded(data: bytes, run_id: str) -> Run:
+    plain = unsealed(data)
+    if plain is None:
+        raise StorageError(f"the record of run {run_id} cannot be read: it is damaged. Remove runs/{run_id} by hand.")
     try:
-        return msgspec.json.decode(data, type=Run)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StorageError(f"the record of run {run_id} cannot be read ({error}). Remove it by hand.") from error
+        return msgspec.json.decode(plain, type=Run)
+    except msgspec.DecodeError as error:
+        raise StorageError(f"the record of run {run_id} cannot be read: another version made it ({error}).") from error

@@ -48,7 +48,8 @@ def watch(store: ObjectStore, run: Run, *, live: bool = True, pause: float | Non
         yield from follower.news()
         if follower.story.ended:
             return
-        if time.monotonic() >= check_at:
+        # Pods may wait for long without a word: a cluster's run is followed until somebody tells its end.
+        if run.engine == "local" and time.monotonic() >= check_at:
             check_at = time.monotonic() + _CHECK
             if follower.lost():
                 yield from follower.news()  # its last words

@@ -15,7 +15,8 @@ import msgspec
 
 from nbkube.runtime.program import SCHEMA, StepManifest, StepProgram
 from nbkube.state.model import AGAIN, FileReads, OutputRef
-from nbkube.storage.model import ObjectStore
+from nbkube.storage.model import CollectableStore, ObjectStore
+from nbkube.storage.seal import seal, unsealed
 
 Bindings = Mapping[str, OutputRef]
 FilesCheck = Callable[[FileReads], str | None]
@@ -76,6 +77,7 @@ def find(
     files: FilesCheck,
     versions: VersionsOf,
     wanted: Iterable[str] = (),
+    damaged: Callable[[str], None] = lambda _: None,
 ) -> StepManifest | None:
     """Return a manifest whose proof holds now, the newest first; None if there is none.
 
@@ -86,26 +88,74 @@ def find(
         files: checks a manifest's file observations against the workspace the step would see.
         versions: installed versions by distribution name ("" for one that is not installed).
         wanted: names that later steps need; a result that could not store one of them is no hit.
+        damaged: is told in a sentence what of a result was found damaged or missing; such a result is set aside.
     """
-    candidates = [msgspec.json.decode(data, type=StepManifest) for data in _records(store, f"steps/{key}/")]
+    candidates: list[tuple[str, StepManifest]] = []
+    for name in store.list(f"steps/{key}/"):
+        found = read_manifest(store, name, damaged)
+        if found is not None:
+            candidates.append((name, found))
     needed = set(wanted)
-    for manifest in sorted(candidates, key=lambda one: one.started, reverse=True):
+    for name, manifest in sorted(candidates, key=lambda one: one[1].started, reverse=True):
         holes = {name for name, ref in manifest.outputs.items() if ref.kind == "hole"}
         if (
             needed.isdisjoint(holes)
             and mismatch(manifest.reads, manifest.touched, bindings) is None
             and dict(versions(manifest.distributions)) == manifest.distributions
             and files(manifest.files) is None
+            and _is_whole(store, name, manifest, damaged)
         ):
             return manifest
     return None
 
 
-def _records(store: ObjectStore, prefix: str) -> Iterable[bytes]:
-    for name in store.list(prefix):
-        data = store.read(name)
-        if data is not None:
-            yield data
+def read_manifest(
+    store: ObjectStore, name: str, damaged: Callable[[str], None] = lambda _: None
+) -> StepManifest | None:
+    """Return a step's result by its record's name; None if it is not there.
+
+    A record whose bytes have changed is set aside, as if it were not there, and `damaged` is told.
+    """
+    data = store.read(name)
+    if data is None:
+        return None
+    plain = unsealed(data)
+    if plain is None:
+        damaged(f"the record {name} was damaged and has been set aside")
+        _set_aside(store, name, data)
+        return None
+    return msgspec.json.decode(plain, type=StepManifest)
+
+
+def encode_manifest(manifest: StepManifest) -> bytes:
+    """Return the bytes of a record for a result; `read_manifest` sees if one of them changes."""
+    return seal(msgspec.json.encode(manifest))
+
+
+def _is_whole(store: ObjectStore, name: str, manifest: StepManifest, damaged: Callable[[str], None]) -> bool:
+    """Tell whether everything that a result names is there; it then counts as used now. Else it is set aside."""
+    if isinstance(store, CollectableStore) and not store.renew(name):
+        return False  # garbage collection was faster
+    missing = next((digest for digest in sorted(_blobs(manifest)) if not store.has(digest)), None)
+    if missing is None:
+        return True
+    damaged(f"object {missing} of the result {name} is no longer in the store")
+    data = store.read(name)
+    if data is not None:
+        _set_aside(store, name, data)
+    return False
+
+
+def _blobs(manifest: StepManifest) -> set[str]:
+    refs = [ref for ref in manifest.outputs.values() if ref.kind == "blob"]
+    found = {digest for ref in refs for digest in (ref.blob, *ref.refs)}
+    found |= {entry.digest for entry in manifest.diff.changed}
+    return {digest for digest in (*found, manifest.executed, manifest.log) if digest}
+
+
+def _set_aside(store: ObjectStore, name: str, data: bytes) -> None:
+    store.write(f"damaged/{name}", data)
+    store.swap(name, data, None)
 
 
 def _digest(parts: object) -> str:

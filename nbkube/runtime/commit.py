@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from nbkube.errors import StorageError
+from nbkube.runtime.cache import encode_manifest, read_manifest
 from nbkube.runtime.distributions import distributions, installed_versions
 from nbkube.runtime.program import StepManifest
 from nbkube.storage.model import ObjectStore
+
+_TRIES = 3
 
 
 def commit(store: ObjectStore, key: str, proof: str, manifest: StepManifest) -> StepManifest:
@@ -16,12 +17,13 @@ def commit(store: ObjectStore, key: str, proof: str, manifest: StepManifest) -> 
     Everything the manifest names must be in the store already.
     """
     name = f"steps/{key}/{proof}.json"
-    if store.create(name, msgspec.json.encode(manifest)):
-        return manifest
-    data = store.read(name)
-    if data is None:
-        raise StorageError(f"{store.url}: {name} exists and cannot be read. Run the step again.")
-    return msgspec.json.decode(data, type=StepManifest)
+    for _ in range(_TRIES):
+        if store.create(name, encode_manifest(manifest)):
+            return manifest
+        first = read_manifest(store, name)
+        if first is not None:
+            return first  # else it was damaged and has been set aside, or was removed in between
+    raise StorageError(f"{store.url}: {name} exists and cannot be read. Run the step again.")
 
 
 __all__ = ["commit", "distributions", "installed_versions"]

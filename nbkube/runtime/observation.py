@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib.machinery import FileFinder, ModuleSpec
 from typing import Any
 
+from nbkube.runtime.contacts import Contacts
 from nbkube.runtime.looks import Looks
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -36,6 +37,7 @@ class Observation:
 
     def __init__(self, root: str, private: Iterable[str], is_place: Callable[[str], bool]) -> None:
         self._looks = Looks(root, private, is_place)
+        self._contacts = Contacts()
         self._modules: frozenset[str] = frozenset()
         self.process = os.getpid()
         """The worker; what its children look at is not recorded here."""
@@ -58,6 +60,7 @@ class Observation:
             shell.io_open = io.open  # type: ignore[attr-defined]
         sys.path_hooks.insert(0, self._finder)
         sys.path_importer_cache.clear()
+        self._contacts.watch()
         looks.active = True
 
     def stop(self) -> None:
@@ -82,6 +85,7 @@ class Observation:
             missed=tuple(self._looks.missing()),
             replaced=tuple(sorted(self._looks.replaced)),
             wrote_outside=tuple(self._looks.wrote_outside()),
+            contacted=tuple(sorted(self._contacts.hosts)),
             modules=tuple(sorted(top - sys.stdlib_module_names - {"__mp_main__"})),
             module_files=tuple(sorted(self._module_files())),
         )

@@ -64,6 +64,7 @@ class StepTask(msgspec.Struct, frozen=True, omit_defaults=True):
     `workspace`: folder prepared for this attempt; `root`: path at which the user code is to see it (the project's own
     path; reached by a mount namespace, else `workspace` itself is used and paths are translated); `cwd` relative to
     it. `store`: URL of the object store. `scratch`: private folder for sockets, temporary and HOME-like things.
+    `memory_group`: the entrance of the control group that limits the step's memory ("": none does).
     """
 
     program: StepProgram
@@ -74,11 +75,13 @@ class StepTask(msgspec.Struct, frozen=True, omit_defaults=True):
     root: str
     cwd: str = "."
     scratch: str = ""
+    memory_group: str = ""
     hash_seed: str = "0"
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a unit did not finish. `kind`: error | exit | killed | timeout | unstorable | internal | input."""
+    """Why a unit did not finish. `kind`: error | exit | killed | timeout | oom | unstorable | internal |
+    input."""
 
     kind: str
     message: str
@@ -97,7 +100,8 @@ class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
     changed in place. `modules`: top-level modules loaded; `module_files`: files of loaded modules outside
     site-packages and the standard library. `opened`, `listed`, `missed`: absolute paths as seen by the audit hook;
     `replaced`: files opened so that their old content went before any of it was read. `draws`: global generators of
-    random numbers that were drawn from; `seeded`: a cell has set a seed at run time.
+    random numbers that were drawn from; `seeded`: a cell has set a seed at run time. `contacted`: hosts that Python
+    code of the process has connected to.
     """
 
     outputs: dict[str, OutputRef] = {}
@@ -117,6 +121,7 @@ class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
     peak_memory: int = 0
     draws: tuple[str, ...] = ()
     seeded: bool = False
+    contacted: tuple[str, ...] = ()
 
 
 class StepManifest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -145,3 +150,6 @@ class StepManifest(msgspec.Struct, frozen=True, omit_defaults=True):
     peak_memory: int = 0
     started: float = 0.0
     wrote_outside: tuple[str, ...] = ()
+    draws: tuple[str, ...] = ()
+    seeded: bool = False
+    contacted: tuple[str, ...] = ()

@@ -11,8 +11,8 @@ import re
 import subprocess
 import sys
 import types
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn
 
 from IPython.core.compilerop import CachingCompiler
@@ -23,6 +23,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets import Type
 
 from nbkube.runtime.channel import Channel
+from nbkube.state.namespace import is_internal
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _PLACE = re.compile(r":cell (\d+)( \(again\))?(#\d+)?$")
@@ -31,6 +32,8 @@ _TOOLS = r"(?:pip[\d.]*|uv\s+pip|uv|conda|mamba|micromamba)"
 _PYTHON_PIP = re.compile(r"(?:['\"]?[\w./~-]*python[\d.]*['\"]?)\s+-m\s+pip\b")
 _INSTALL = re.compile(rf"^\s*(?:sudo\s+)?{_TOOLS}\s+(?:{_VERBS})\b[^;&|\n]*$")
 _INSTALLS_SOMEWHERE = re.compile(rf"\b{_TOOLS}\s+(?:{_VERBS})\b")
+_LINES = ("pip", "conda", "mamba", "micromamba", "uv")
+_SCRIPTS = ("bash", "sh")
 _LEFT_OUT = "belongs to the environment; nothing is installed inside a step"
 _SHELL_FUNCTIONS = "".join(
     f'{tool}() {{ case " $* " in *" install "*|*" uninstall "*|*" remove "*|*" update "*|*" create "*|*" sync "*) '
@@ -321,13 +324,20 @@ def make_shell(namespace: dict[str, Any], channel: Channel, folder: str) -> Step
         colors="neutral",
     )
     shell.kernel = Kernel(shell)
-    for name in ("pip", "conda", "mamba", "micromamba", "uv"):
-        shell.register_magic_function(_installer(shell, name), "line", name)
-    for name in ("bash", "sh"):
-        shell.register_magic_function(_script(shell, name), "cell", name)
+    _register_installers(shell)
     builtins.input = refuse_input
     getpass.getpass = refuse_input
     return shell
+
+
+def variables_of(shell: InteractiveShell) -> dict[str, Any]:
+    """Return the notebook's own variables in a kernel: not those of the shell, not its history."""
+    hidden = shell.user_ns_hidden
+    return {
+        name: value
+        for name, value in shell.user_ns.items()
+        if not is_internal(name) and (name not in hidden or hidden[name] is not value)
+    }
 
 
 def count_from(shell: StepShell, number: int) -> None:
@@ -337,7 +347,42 @@ def count_from(shell: StepShell, number: int) -> None:
         inputs.extend([""] * (number - len(inputs)))
 
 
-def _installer(shell: StepShell, name: str) -> Callable[[str], None]:
+@contextmanager
+def without_installing(shell: InteractiveShell) -> Iterator[None]:
+    """Let a kernel's shell, for a while, install as little as a step does."""
+    magics = shell.magics_manager.magics
+    before = {kind: dict(known) for kind, known in magics.items()}
+    usual, output = shell.system, shell.getoutput
+
+    def system(cmd: str) -> None:
+        if not skip_install(cmd):
+            usual(without_installs(cmd))
+
+    def getoutput(cmd: str, split: bool = True, depth: int = 0) -> Any:
+        return output("true" if skip_install(cmd) else without_installs(cmd), split, depth + 1)
+
+    _register_installers(shell)
+    shell.system, shell.getoutput = system, getoutput
+    try:
+        yield
+    finally:
+        del shell.system, shell.getoutput
+        for kind, known in before.items():
+            # Magics that cells have defined meanwhile stay.
+            magics[kind].update({name: known[name] for name in (*_LINES, *_SCRIPTS) if name in known})
+            for name in (*_LINES, *_SCRIPTS):
+                if name not in known:
+                    magics[kind].pop(name, None)
+
+
+def _register_installers(shell: InteractiveShell) -> None:
+    for name in _LINES:
+        shell.register_magic_function(_installer(shell, name), "line", name)
+    for name in _SCRIPTS:
+        shell.register_magic_function(_script(shell, name), "cell", name)
+
+
+def _installer(shell: InteractiveShell, name: str) -> Callable[[str], None]:
     usual = shell.find_line_magic(name)
 
     def magic(line: str) -> None:
@@ -350,7 +395,7 @@ def _installer(shell: StepShell, name: str) -> Callable[[str], None]:
     return magic
 
 
-def _script(shell: StepShell, name: str) -> Callable[[str, str], Any]:
+def _script(shell: InteractiveShell, name: str) -> Callable[[str, str], Any]:
     usual = shell.find_cell_magic(name)
 
     def magic(line: str, cell: str) -> Any:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+from nbkube.errors import StorageError
 from nbkube.runtime.program import StepProgram
 from nbkube.runtime.seeding import Seeding
 from nbkube.state.model import OutputRef
 from nbkube.state.namespace import Namespace
 from nbkube.state.process import Start, capture_process, random_digests, restore_process, restore_random
 from nbkube.state.publish import Published, publish
-from nbkube.storage import open_store
+from nbkube.storage import ObjectStore, open_store
 
 _HISTORY = ("_", "__", "___", "_i", "_ii", "_iii")
 
@@ -25,7 +27,7 @@ class Values:
     """
 
     def __init__(self, bindings: dict[str, OutputRef], store: str, root: str) -> None:
-        self.namespace = Namespace(bindings, open_store(store), root=root)
+        self.namespace = Namespace(bindings, reached(store), root=root)
         self._root = root
         self._start = Start.now(root)
         self._seeding = Seeding()
@@ -46,7 +48,7 @@ class Values:
         self._seeding.seeded = False
         self.namespace.settle()
         if program.history:
-            self._recall(shell)
+            recall(self.namespace, shell)
 
     def rebind(self, bindings: dict[str, OutputRef]) -> None:
         """Let names that this process has neither loaded nor bound come from newer results."""
@@ -54,14 +56,16 @@ class Values:
 
     def publish(self, program: StepProgram) -> dict[str, str]:
         """Store what has been bound or changed; return what could not be stored: name -> reason."""
-        drawn = {name for name, digest in random_digests().items() if digest != self._start.random.get(name)}
-        self._draws |= drawn
+        self._note_draws()
         extra = capture_process(self.namespace, self._start, seeded=self._is_seeded(program))
         self._published = publish(self.namespace, history=program.history, extra=extra)
         return self._published.holes
 
     def into(self, result: dict[str, Any]) -> None:
         """Add what was read and put out to the fields of a `StepResult`."""
+        if self._start.random and not self._published.outputs:
+            # Cells that failed have drawn, too.
+            self._note_draws()
         result.update(
             outputs=self._published.outputs,
             touched=self._published.touched,
@@ -70,26 +74,47 @@ class Values:
             seeded=self._seeding.seeded,
         )
 
-    def _is_seeded(self, program: StepProgram) -> bool:
-        """Tell whether random state is part of the notebook's state: a cell up to here has set it."""
-        known = any(f"process:{name}" in self.namespace.bindings for name in ("random", "numpy", "tensorflow", "torch"))
-        return program.seeded or self._seeding.seeded or known
+    def _note_draws(self) -> None:
+        before = self._start.random
+        self._draws |= {name for name, digest in random_digests().items() if digest != before.get(name)}
 
-    def _recall(self, shell: Any) -> None:
-        """Give the shell the inputs and results of earlier units' cells."""
-        space, history = self.namespace, shell.history_manager
-        for name, own in (("Out", history.output_hist), ("In", history.input_hist_parsed)):
-            # The cells change these in place.
-            space.ambient.pop(name, None)
-            if space.available(name) is not None:
-                earlier = space.load(name)
-                if isinstance(own, dict):
-                    own.update(earlier)
-                else:
-                    own[: len(earlier)] = earlier
-                space[name] = own
-        for name in _HISTORY:
-            if space.available(name) is not None:
-                value = space.load(name)
-                if not name.startswith("_i"):
-                    setattr(shell.displayhook, name, value)
+    def _is_seeded(self, program: StepProgram) -> bool:
+        return self._seeding.seeded or is_seeded(program, self.namespace)
+
+
+def is_seeded(program: StepProgram, namespace: Namespace) -> bool:
+    """Tell whether random state is part of what a step begins with: a cell up to it has set a seed."""
+    known = any(f"process:{name}" in namespace.bindings for name in ("random", "numpy", "tensorflow", "torch"))
+    return program.seeded or known
+
+
+def recall(space: Namespace, shell: Any) -> None:
+    """Give the shell the inputs and results of earlier units' cells."""
+    history = shell.history_manager
+    for name, own in (("Out", history.output_hist), ("In", history.input_hist_parsed)):
+        # The cells change these in place.
+        space.ambient.pop(name, None)
+        if space.available(name) is not None:
+            earlier = space.load(name)
+            if isinstance(own, dict):
+                own.update(earlier)
+            else:
+                own[: len(earlier)] = earlier
+            space[name] = own
+    for name in _HISTORY:
+        if space.available(name) is not None:
+            value = space.load(name)
+            if not name.startswith("_i"):
+                setattr(shell.displayhook, name, value)
+
+
+def reached(url: str) -> ObjectStore:
+    """Return a store with all that it needs loaded.
+
+    What a client of a bucket imports and reads when it is first used would else count as what the step looks at.
+    """
+    store = open_store(url)
+    if url.startswith("s3://"):
+        with contextlib.suppress(StorageError):
+            store.has("0" * 64)
+    return store

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from nbkube.errors import NbkubeError, StateError
+from nbkube.runtime import cgroups
 from nbkube.runtime.channel import Channel
 from nbkube.runtime.isolation import enter, folder_of
 from nbkube.runtime.leaving import leave
@@ -29,7 +30,7 @@ from nbkube.runtime.shell import (
     place_name,
     strip_ansi,
 )
-from nbkube.runtime.values import Values
+from nbkube.runtime.values import Values, reached
 from nbkube.state.model import OutputRef
 from nbkube.state.namespace import HoleError
 
@@ -43,6 +44,7 @@ class Worker:
     def __init__(self, task: StepTask, channel: Channel, private: str) -> None:
         self._task = task
         self._channel = channel
+        cgroups.enter(task.memory_group)
         place = enter(task.workspace, task.root, task.store, private)
         folder = os.path.join(place.root, task.cwd)
         os.makedirs(folder, exist_ok=True)  # no file of it may be part of the workspace
@@ -52,9 +54,7 @@ class Worker:
         sys.argv = ["ipykernel_launcher.py"]
         self._values = Values(task.bindings, place.store, place.root)
         self._shell = make_shell(self._values.namespace, channel, os.path.join(private, "ipython"))
-        self._observation = Observation(
-            place.root, (private, folder_of(place.store), os.path.dirname(__file__)), is_place
-        )
+        self._observation = Observation(place.root, (private, *_machinery(place.store)), is_place)
         self._shell.unobserved = self._observation.paused
         self._failure: Failure | None = None
         self._begun = False
@@ -238,6 +238,16 @@ class Worker:
         self._channel.place({"event": "result", "result": msgspec.to_builtins(result)})
 
 
+def _machinery(store: str) -> tuple[str, ...]:
+    """Return the folders of nbkube and its store, which are no inputs of a step."""
+    if not store.startswith("s3://"):
+        return folder_of(store), os.path.dirname(__file__)
+    from nbkube.storage.cache import cache_folder
+
+    keys = os.environ.get("NBKUBE_S3_CREDENTIALS", "")
+    return str(cache_folder()), keys and os.path.abspath(keys), os.path.dirname(__file__)
+
+
 def plain(value: Any) -> Any:
     """Return a metric's value as JSON can hold it: numbers of libraries become plain ones, other things text."""
     if hasattr(value, "item") and getattr(value, "size", None) == 1:
@@ -267,6 +277,8 @@ def _line_in(error: BaseException, place: str) -> int | None:
 
 def run(channel: Channel) -> None:
     """Serve one task from start to end, and leave; return only if there is none."""
+    if "://" in (store := os.environ.get("NBKUBE_STORE", "")):
+        reached(store)  # in a pod the task's store is known before the task
     message = channel.receive()
     if message is None:
         return

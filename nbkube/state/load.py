@@ -33,7 +33,7 @@ class Unpickler(pickle.Unpickler):
         if module != "__main__":
             return super().find_class(module, name)
         first, *rest = name.split(".")
-        found = self._resolver.globals[first]
+        found = self._resolver.named(first)
         for part in rest:
             found = getattr(found, part)
         return found

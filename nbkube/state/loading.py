@@ -16,6 +16,9 @@ class Resolver(Protocol):
     def globals(self) -> dict[str, Any]:
         """The live namespace that notebook functions see."""
 
+    def named(self, name: str) -> object:
+        """Return the value of a name of the notebook; raise `KeyError` where there is none."""
+
     def definition(self, key: str) -> object:
         """Return the one object of a definition, made on first use."""
 

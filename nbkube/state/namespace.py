@@ -69,6 +69,10 @@ class Namespace(dict[str, Any]):
 
     # -- loading
 
+    def named(self, name: str) -> object:
+        """Return the value of a name, as a pickle asks for it."""
+        return self[name]
+
     @property
     def globals(self) -> dict[str, Any]:
         """The namespace itself, as the globals of the notebook's functions."""

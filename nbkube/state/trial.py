@@ -31,6 +31,9 @@ class _Aside:
     def globals(self) -> dict[str, Any]:
         return self._namespace
 
+    def named(self, name: str) -> object:
+        return self._namespace[name]
+
     def definition(self, key: str) -> object:
         return self._made[key] if key in self._made else self._namespace.definition(key)
 

@@ -27,7 +27,13 @@ PARAMETER_TAGS = frozenset({"parameters", "pipeline-parameters"})
 
 
 def build_programs(
-    pipeline: Pipeline, values: Mapping[str, Any], *, cwd: str = ".", filename: str = ""
+    pipeline: Pipeline,
+    values: Mapping[str, Any],
+    *,
+    cwd: str = ".",
+    filename: str = "",
+    first: int = 0,
+    instead: Sequence[Replay] = (),
 ) -> tuple[StepProgram, ...]:
     """Return the programs of all units in notebook order.
 
@@ -36,6 +42,8 @@ def build_programs(
         values: parameters that were given a value; each replaces the assignment in the parameters cell.
         cwd: the notebook's folder relative to the project root, POSIX.
         filename: the notebook's path relative to the project root, for tracebacks.
+        first: the unit to begin with; those before it get no program.
+        instead: what is replayed in place of the statements of the units before the first.
     """
     history = any(unit.effects.history for unit in pipeline.flow.units)
     inspects = any(unit.effects.inspects_source for unit in pipeline.flow.units)
@@ -46,12 +54,13 @@ def build_programs(
     programs = []
     for index, (step, flow) in enumerate(zip(pipeline.steps, pipeline.flow.units, strict=True)):
         seeded = seeded or flow.effects.seeds
-        again = [one for one, origin in replay if words.wants(index, one, origin)]
+        again = [*instead, *(one for one, origin in replay if words.wants(index, one, origin))]
         # What earlier cells define may be looked at here, too: then even their comments count.
         texts += [normalise(cell, exact=True) for cell in step.unit.cells] if inspects else []
         seen = list(texts) if flow.effects.inspects_source else None
-        programs.append(_program(step, flow, again, values, pipeline.metrics, cwd, filename, seeded, history, seen))
-        replay.extend((one, step) for one in flow.replay)
+        if index >= first:
+            programs.append(_program(step, flow, again, values, pipeline.metrics, cwd, filename, seeded, history, seen))
+            replay.extend((one, step) for one in flow.replay)
     return tuple(programs)
 
 

@@ -28,6 +28,9 @@ from nbkube.storage.stamps import Stamps, stamp_of
 _LEFT_OVER_SECONDS = 3600.0
 _FOREIGN_SECONDS = 7 * 86400.0
 _SMALL_FILE = 1 << 20
+_RENEW_SECONDS = 3600.0
+"""What has been used so lately is not marked as used again."""
+
 _TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# This folder holds results that nbkube can compute again; backup programs may leave it out.\n"
@@ -58,7 +61,7 @@ class LocalStore:
             if view.nbytes > _SMALL_FILE and not self._stamps.has_size(view.nbytes):
                 return self._put_stream((view,), view.nbytes)
             digest = hashlib.sha256(view).hexdigest()
-            return digest if self._is_whole(digest) else self._put_stream((view,), view.nbytes)
+            return digest if self._has_whole(digest) else self._put_stream((view,), view.nbytes)
         return self._put_stream(data, None)
 
     def put_file(self, path: Path) -> str:
@@ -67,7 +70,7 @@ class LocalStore:
             size = os.fstat(handle).st_size
             if size <= _SMALL_FILE or self._stamps.has_size(size):
                 digest = disk.hash_open_file(handle)
-                if self._is_whole(digest):
+                if self._has_whole(digest):
                     return digest
                 os.lseek(handle, 0, os.SEEK_SET)
             return self._put_stream(disk.read_pieces(handle), size)
@@ -89,13 +92,13 @@ class LocalStore:
             self._prepare()
             with self._temporary_file() as (handle, temporary):
                 digest, _ = disk.write_hashed(handle, chunks)
-                if self._is_whole(digest):
+                if self._has_whole(digest):
                     return digest
                 os.fchmod(handle, 0o444)
                 os.fsync(handle)
                 final = self._blob(digest)
                 while not self._name_in_folder(temporary, final):
-                    if self._is_whole(digest):  # another writer of the same bytes was faster
+                    if self._has_whole(digest):  # another writer of the same bytes was faster
                         return digest
                 self._stamps.add(digest, stamp_of(os.fstat(handle)))
                 return digest
@@ -136,16 +139,61 @@ class LocalStore:
                 if len(name) == 64 and name.startswith(folder):
                     yield name
 
-    def discard(self, digest: str) -> int:
-        """Remove a blob that nothing refers to; return the bytes freed (0 where there is none)."""
-        path = self._blob(check_digest(digest))
-        with disk.explained(self.path):
+    def discard(self, digest: str, unused: float = 0.0, *, dry_run: bool = False) -> int:
+        """Remove a blob not used for so many seconds; return the bytes freed (0: kept, or not there)."""
+        return self._discard(self._blob(check_digest(digest)), unused, dry_run=dry_run)
+
+    def discard_record(self, name: str, unused: float = 0.0, *, dry_run: bool = False) -> int:
+        """Remove a record not used for so many seconds; return the bytes freed (0: kept, or not there)."""
+        return self._discard(self._record(name), unused, dry_run=dry_run)
+
+    def discard_damaged(self, unused: float = 0.0, *, dry_run: bool = False) -> int:
+        """Remove blobs set aside more than so many seconds ago; return the bytes freed."""
+        place = self.path / "quarantine"
+        return sum(self._discard(place / name, unused, dry_run=dry_run) for name in _sorted_entries(place))
+
+    def _discard(self, path: Path, unused: float, *, dry_run: bool) -> int:
+        """Judge and remove under the lock that a renewal takes, so that nothing just renewed is lost."""
+        if not os.path.lexists(path):
+            return 0
+        with self._changing(0):
             try:
-                size = os.stat(path).st_size
-                os.unlink(path)
+                status = os.lstat(path)
+                if time.time() - status.st_mtime < unused:
+                    return 0
+                if not dry_run:
+                    os.unlink(path)  # not synced: what a crash brings back goes the next time
+                    with contextlib.suppress(OSError):
+                        os.rmdir(path.parent)
             except FileNotFoundError:
                 return 0
-            return size
+            return status.st_size
+
+    def renew(self, name: str) -> bool:
+        """Count a record as used now; False if it is not there."""
+        return self._renew(self._record(name)) is not None
+
+    def _renew(self, path: Path) -> os.stat_result | None:
+        """Set the time of a file that was not used for a while; return its state then, None if it is not there."""
+        with disk.explained(self.path):
+            try:
+                status = os.stat(path)
+                if time.time() - status.st_mtime < _RENEW_SECONDS:
+                    return status
+                with self._changing(0):
+                    os.utime(path)
+                    return os.stat(path)
+            except FileNotFoundError:
+                return None
+
+    def _has_whole(self, digest: str) -> bool:
+        """Tell whether a blob is there and undamaged; it then counts as used now."""
+        if not self._is_whole(digest):
+            return False
+        status = self._renew(self._blob(digest))
+        if status is not None:
+            self._stamps.add_changed(digest, stamp_of(status))
+        return status is not None
 
     def scrub(self, digest: str) -> None:
         """Read a blob as a whole, whatever its stamp says; raise `DamagedObjectError` if it is damaged."""
@@ -286,6 +334,14 @@ class LocalStore:
             else:
                 self._replace(final, new)
             return True
+
+    def records(self) -> Iterator[str]:
+        """Yield the names of all records, sorted."""
+        for name in _sorted_entries(self.path):
+            if is_name(name) and (self.path / name).is_dir():
+                yield from self.list(f"{name}/")
+            elif is_name(name):
+                yield name
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the names of records below a prefix that ends in '/', in the order of their UTF-8 bytes."""

@@ -67,3 +67,34 @@ class ObjectStore(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove a record; nothing happens where there is none."""
+
+
+@runtime_checkable
+class CollectableStore(ObjectStore, Protocol):
+    """A store that can be rid of what nobody needs.
+
+    Whatever is put, or renewed, counts as used at that moment. The methods that remove take the time in seconds for
+    which a thing must not have been used, judge and remove in one step, and return the bytes freed (0: it was kept,
+    or is not there). With `dry_run` they only tell.
+    """
+
+    def blobs(self) -> Iterator[str]:
+        """Yield the digests of all blobs."""
+
+    def records(self) -> Iterator[str]:
+        """Yield the names of all records."""
+
+    def renew(self, name: str) -> bool:
+        """Count a record as used now; False if it is not there (any more)."""
+
+    def discard(self, digest: str, unused: float = 0.0, *, dry_run: bool = False) -> int:
+        """Remove a blob."""
+
+    def discard_record(self, name: str, unused: float = 0.0, *, dry_run: bool = False) -> int:
+        """Remove a record."""
+
+    def discard_damaged(self, unused: float = 0.0, *, dry_run: bool = False) -> int:
+        """Remove the blobs that were set aside because they were damaged."""
+
+    def scrub(self, digest: str) -> None:
+        """Read a blob as a whole; raise `DamagedObjectError` if it is damaged (it is set aside first)."""

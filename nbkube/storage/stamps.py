@@ -63,6 +63,11 @@ class Stamps:
             with contextlib.suppress(OSError):
                 self._append(record)
 
+    def add_changed(self, digest: str, stamp: Stamp) -> None:
+        """Remember a verified blob whose times this process has set; nothing is written where nothing has changed."""
+        if not self.matches(digest, stamp):
+            self.add(digest, stamp)
+
     def _append(self, record: bytes) -> None:
         handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

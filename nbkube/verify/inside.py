@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from nbkube.runtime.shell import variables_of
 from nbkube.runtime.worker import plain
 from nbkube.state.model import OutputRef
 from nbkube.state.namespace import is_internal
@@ -41,16 +42,9 @@ def _set_environment(values: Mapping[str, str], _: str) -> None:
 
 
 def _variables() -> dict[str, Any]:
-    """Return the notebook's own variables: not those of the shell, not its history."""
     from IPython import get_ipython
 
-    shell = get_ipython()
-    hidden = shell.user_ns_hidden
-    return {
-        name: value
-        for name, value in shell.user_ns.items()
-        if not is_internal(name) and (name not in hidden or hidden[name] is not value)
-    }
+    return variables_of(get_ipython())
 
 
 def _export(request: Mapping[str, Any], root: str) -> dict[str, Any]:

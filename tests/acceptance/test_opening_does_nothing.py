@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from nbkube.client import Client
+from nbkube.runs import Phase
 from tests.building import CellText, write_notebook
 
 CELLS: list[CellText] = [
@@ -26,13 +28,26 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("command", [["check"], ["show"], ["show", "--json"]])
+@pytest.mark.parametrize("command", [["check"], ["show"], ["show", "--json"], ["show", "--mermaid"]])
 def test_no_socket_no_process_no_write(tmp_path: Path, command: list[str]) -> None:
     project = tmp_path / "project"
     notebook = write_notebook(project / "work.ipynb", CELLS)
     (project / "planted.py").write_text("open('stolen.txt', 'w')\n")
     (project / "other.py").write_text("open('stolen.txt', 'w')\n")
-    before = sorted(project.iterdir())
+    _require_quiet(tmp_path, project, notebook, command)
+
+
+def test_neither_where_an_earlier_run_is_looked_at(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    notebook = write_notebook(project / "work.ipynb", [("step:one", "x = 1"), ("step:two", "open('y', 'w').write('')")])
+    assert Client(project).run(notebook).phase is Phase.SUCCEEDED
+    shown = _require_quiet(tmp_path, project, notebook, ["show"])
+    assert "seen in a run" in shown
+
+
+def _require_quiet(tmp_path: Path, project: Path, notebook: Path, command: list[str]) -> str:
+    """Run a command on a notebook and look at its system calls; return what it prints."""
+    before = sorted(project.rglob("*"))
     trace = tmp_path / "trace.txt"
     watched = "execve,clone,clone3,fork,vfork,socket,connect,open,openat,creat,mkdir,mkdirat,rename,renameat2,unlink"
     done = subprocess.run(
@@ -57,7 +72,7 @@ def test_no_socket_no_process_no_write(tmp_path: Path, command: list[str]) -> No
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert sorted(project.iterdir()) == before
+    assert sorted(project.rglob("*")) == before
     calls = trace.read_text().splitlines()
     assert any("openat(" in call and "work.ipynb" in call for call in calls), "the trace saw nothing"
     assert [call for call in calls if re.search(r"\b(socket|connect)\(", call)] == []
@@ -65,3 +80,4 @@ def test_no_socket_no_process_no_write(tmp_path: Path, command: list[str]) -> No
     assert [call for call in calls if re.search(r"\b(clone3?|v?fork)\(", call) and "CLONE_THREAD" not in call] == []
     written = [call for call in calls if re.search(r"O_WRONLY|O_RDWR|O_CREAT|\b(creat|mkdir|rename|unlink)", call)]
     assert [call for call in written if "/dev/" not in call and " = -1 " not in call] == []
+    return done.stdout

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from nbkube.engines.argo.engine import ArgoEngine
+from nbkube.engines.argo.target import Target
 from nbkube.engines.local import LocalEngine
 from nbkube.engines.model import Engine, RunHandle
 from nbkube.notebook import read_notebook
@@ -18,6 +20,7 @@ from nbkube.pipeline import build_pipeline
 from nbkube.plan import Plan
 from nbkube.storage import open_store
 from tests.building import CellText, write_notebook
+from tests.walker import Walker
 
 EngineMaker = Callable[[Path, Plan], Engine]
 
@@ -26,7 +29,14 @@ def local_engine(folder: Path, plan: Plan) -> Engine:
     return LocalEngine(open_store(folder / "store"), folder / "work", plan.files(folder / f"files-{time.time_ns()}"))
 
 
-@pytest.fixture(params=[local_engine], ids=["local"])
+def walked_engine(folder: Path, plan: Plan) -> Engine:
+    """Return the Argo engine with a walker of Workflows in place of a cluster: its pods are processes here."""
+    store = open_store(folder / "store")
+    files = plan.files(folder / f"files-{time.time_ns()}")
+    return ArgoEngine(store, files, Target("image", store.url), Walker())
+
+
+@pytest.fixture(params=[local_engine, walked_engine], ids=["local", "argo-walked"])
 def make_engine(request: pytest.FixtureRequest) -> EngineMaker:
     maker: EngineMaker = request.param
     return maker
@@ -57,15 +67,26 @@ class Story:
 
 
 class Bench:
-    """A project in which notebooks are run on an engine."""
+    """A project in which notebooks are run on an engine.
+
+    `shared` is a folder that all attempts at a step see that has the options `sharing`; `moment` is a time in seconds
+    in which steps that start together have surely all begun, `patience` one in which a run has surely ended.
+    """
 
     def __init__(self, folder: Path, make_engine: EngineMaker) -> None:
         self.folder = folder
         self.project = folder / "project"
-        self.project.mkdir()
+        self.project.mkdir(exist_ok=True)
+        self.shared = str(folder)
+        self.sharing: dict[str, Any] = {}
+        self.moment = 1.5
+        self.patience = 90.0
         self._make_engine = make_engine
-        self.handle: RunHandle | None = None
         self._numbers = 0
+
+    def lives(self, process: int) -> bool:
+        """Tell whether a process that a step has started is still there."""
+        return Path(f"/proc/{process}").exists()
 
     def submit(
         self, cells: Sequence[CellText], options: Mapping[str, Mapping[str, Any]] | None = None, **how: Any
@@ -79,7 +100,7 @@ class Bench:
 
     def run(self, cells: Sequence[CellText], options: Mapping[str, Any] | None = None, **how: Any) -> Story:
         handle, story = self.submit(cells, options, **how)
-        assert handle.wait(90)
+        assert handle.wait(self.patience)
         return story
 
 
@@ -95,7 +116,7 @@ def test_values_go_from_step_to_step_and_metrics_come_out(bench: Bench) -> None:
 
 
 def test_independent_steps_run_beside_each_other(bench: Bench) -> None:
-    wait = "import time\nstart_{0} = time.time()\ntime.sleep(1.5)\nend_{0} = time.time()"
+    wait = f"import time\nstart_{{0}} = time.time()\ntime.sleep({bench.moment})\nend_{{0}} = time.time()"
     cells = [("step:a", wait.format("a")), ("step:b", wait.format("b"))]
     story = bench.run([*cells, ("pipeline-metrics", "together = start_b < end_a and start_a < end_b")])
     assert story.metrics == {"together": True}
@@ -112,7 +133,7 @@ def test_a_step_that_ran_too_early_runs_again(bench: Bench) -> None:
     # Nothing tells analysis that `spread` writes a file, or that `gather` looks for one.
     (bench.project / "quiet.py").write_text(
         "import time\nfrom pathlib import Path\n"
-        "def spread(): time.sleep(2); Path('made.txt').write_text('made')\n"
+        f"def spread(): time.sleep({bench.moment + 0.5}); Path('made.txt').write_text('made')\n"
         "def gather(): return [one.name for one in Path('.').iterdir() if one.name == 'made.txt']\n"
     )
     cells: list[CellText] = [
@@ -138,20 +159,19 @@ def test_a_failure_stops_what_follows_and_keeps_what_came_before(bench: Bench) -
 
 def test_a_later_failure_does_not_hide_an_earlier_one(bench: Bench) -> None:
     cells: list[CellText] = [
-        ("step:slow", "import time\ntime.sleep(2)\nassert False, 'the first in the notebook'"),
+        ("step:slow", f"import time\ntime.sleep({bench.moment + 0.5})\nassert False, 'the first in the notebook'"),
         ("step:quick", "assert False, 'the first in time'"),
     ]
     handle, story = bench.submit(cells)
-    assert handle.wait(60)
+    assert handle.wait(bench.patience)
     assert story.last("slow")["failure"]["message"] == "the first in the notebook"
 
 
-def test_retries(bench: Bench, tmp_path: Path) -> None:
-    count = tmp_path / "count.txt"
-    source = f"from pathlib import Path\npath = Path({str(count)!r})\n"
+def test_retries(bench: Bench) -> None:
+    source = f"from pathlib import Path\npath = Path({bench.shared!r}, 'count.txt')\n"
     source += "tries = len(path.read_text()) if path.exists() else 0\n"
     source += "path.write_text('x' * (tries + 1))\nassert tries >= 1, 'not yet'"
-    story = bench.run([("step:a", source)], {"a": {"retries": 2}})
+    story = bench.run([("step:a", source)], {"a": {"retries": 2, **bench.sharing}})
     assert story.phase == "Succeeded"
     assert [event["reason"] for event in story.of("retry")] == ["not yet"]
 
@@ -209,14 +229,14 @@ def test_cancelling_ends_every_process_and_keeps_what_is_finished(bench: Bench) 
         ),
     ]
     handle, story = bench.submit(cells)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + bench.patience
     while not story.of("log") and time.monotonic() < deadline:
         time.sleep(0.05)
     child = int(story.of("log")[0]["text"])
     threading.Thread(target=handle.cancel).start()
-    assert handle.wait(30)
+    assert handle.wait(bench.patience)
     assert story.phase == "Cancelled"
-    assert not Path(f"/proc/{child}").exists()
+    assert not bench.lives(child)
     again = bench.run([cells[0], ("step:b", "y = x")])
     assert again.started() == ["b"]
 

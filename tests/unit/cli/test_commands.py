@@ -88,7 +88,7 @@ def test_show_json_has_the_promised_shape(nbkube: Nbkube) -> None:
     assert shown["parameters"][0] == {"name": "factor", "type": "int", "default": 2, "help": "how much"}
     assert shown["metrics"] == ["total"]
     steps = {step["name"]: step for step in shown["steps"]}
-    assert {"name", "cells", "after", "inputs", "outputs", "resources", "options"} == set(steps["scale"])
+    assert {"name", "cells", "after", "inputs", "outputs", "resources", "options", "observed"} == set(steps["scale"])
     assert {"name": "rows", "from": "load"} in steps["scale"]["inputs"]
 
 

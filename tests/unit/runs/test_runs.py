@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from nbkube.errors import NotFoundError, RunError, StorageError
-from nbkube.runs import Live, Phase, Process, Recorder, Run, RunEvent, RunStore, RunUnit, new_run_id
+from nbkube.runs import Live, Phase, Process, Recorder, Run, RunEvent, RunStore, RunUnit, Seen, new_run_id
 from nbkube.runs.process import is_alive, this_process
 from nbkube.storage import LocalStore
 
@@ -418,20 +418,55 @@ def test_what_a_step_shows_can_be_read_live(runs: RunStore) -> None:
     tell(recorder, "train", "started", {"event": "log", "stream": "stderr", "text": "first try", "cell": 1})
     tell(recorder, "train", {"event": "retry", "reason": "killed"}, "started")
     output = {"output_type": "display_data", "data": {"text/plain": "é"}, "metadata": {}}
-    seen: list[Live] = []
-    follower = threading.Thread(target=lambda: seen.extend(runs.follow(run.id, "train", pause=0.01)))
+    seen: list[Seen] = []
+    follower = threading.Thread(target=lambda: seen.extend(runs.watch(run.id)))
     follower.start()
     for number in range(5):
         tell(recorder, "train", {"event": "log", "stream": "stdout", "text": f"epoch {number}\n", "cell": 2})
     tell(recorder, "train", {"event": "output", "cell": 2, "output": output}, {"event": "clear", "wait": True}, DONE)
+    recorder({"event": "run-ended", "phase": "Succeeded", "metrics": {}, "reason": ""})
     follower.join(30)
     assert not follower.is_alive()
-    texts = [one.text for one in seen if one.event == "log"]
-    assert texts == ["first try", *(f"epoch {number}\n" for number in range(5))]
-    assert [one.output for one in seen if one.event == "output"] == [output]
+    shown = [one for one in seen if isinstance(one, Live)]
+    assert [one.text for one in shown if one.event == "log"] == ["first try", *(f"epoch {n}\n" for n in range(5))]
+    assert [one.output for one in shown if one.event == "output"] == [output]
+    assert {one.step for one in shown} == {"train"}
+    assert [one.event for one in seen if isinstance(one, RunEvent)] == [
+        "run-started", "started", "retry", "started", "step-ended", "run-ended",
+    ]  # fmt: skip
+    assert seen.index(shown[-1]) < len(seen) - 2, "what a step shows comes before its end"
+    assert list(runs.watch(run.id)) == seen
+    assert not any(isinstance(one, Live) for one in runs.watch(run.id, live=False))
     assert [one.text for one in runs.live(run.id, "train")][:2] == ["epoch 0\n", "epoch 1\n"]
     assert [one.text for one in runs.live(run.id, "train", attempt=1)] == ["first try"]
     assert runs.live(run.id, "test") == []
+
+
+def test_watching_ends_when_the_run_is_lost_and_goes_on_with_one_that_is_resumed(runs: RunStore) -> None:
+    run = make_run()
+    recorder = runs.create(run)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    alive = this_process()
+    gone.wait()
+    runs.append(run.id, RunEvent("run-started", process=msgspec.structs.replace(alive, pid=gone.pid)))
+    assert [one.event for one in runs.watch(run.id)] == ["run-started"]
+    runs.append(run.id, RunEvent("run-ended", phase=Phase.FAILED))
+    recorder.start()
+    watching = runs.watch(run.id)
+    assert [next(watching).event for _ in range(3)] == ["run-started", "run-ended", "run-started"]
+    recorder({"event": "run-ended", "phase": "Succeeded"})
+    assert [one.event for one in watching] == ["run-ended"]
+
+
+def test_a_damaged_line_is_left_out(runs: RunStore, store: LocalStore) -> None:
+    run = make_run()
+    recorder = runs.create(run)
+    tell(recorder, "setup", "started")
+    tell(recorder, "train", "started")
+    (name,) = store.list(f"runs/{run.id}/events/")
+    path = store.path / name
+    path.write_bytes(path.read_bytes().replace(b'"step":"setup"', b'"step":"test_"'))
+    assert [event.step for event in runs.events(run.id)] == ["train"]
 
 
 def test_events_are_plain_json_lines(runs: RunStore, store: LocalStore) -> None:

@@ -7,7 +7,7 @@ import msgspec
 from nbkube.runtime import cache
 from nbkube.runtime.program import SCHEMA, StepManifest, StepProgram
 from nbkube.state.model import AGAIN, FileDiff, FileReads, OutputRef
-from nbkube.storage import open_store
+from nbkube.storage import LocalStore, open_store
 from nbkube.storage.model import ObjectStore
 
 
@@ -38,7 +38,7 @@ def manifest(key: str, started: float = 1.0, **changes: object) -> StepManifest:
 
 def keep(store: ObjectStore, one: StepManifest) -> None:
     proof = cache.step_proof(one.reads, one.files, one.distributions)
-    assert store.create(f"steps/{one.key}/{proof}.json", msgspec.json.encode(one))
+    assert store.create(f"steps/{one.key}/{proof}.json", cache.encode_manifest(one))
 
 
 def look(
@@ -111,3 +111,29 @@ def test_an_import_that_the_step_repeats_need_not_be_bound_yet() -> None:
     assert cache.mismatch(reads, (), {}) is None
     assert cache.mismatch(reads, (), {"np": ref("7")}) is None
     assert cache.mismatch(reads, (), {"np": ref("8")}) == "np has another value now"
+
+
+def test_a_record_with_a_changed_byte_is_set_aside_and_told(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store")
+    keep(store, manifest("k"))
+    name = next(iter(store.list("steps/k/")))
+    path = tmp_path / "store" / name
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b'"started":1.0', b'"started":3.0'))
+    told: list[str] = []
+    assert cache.find(store, "k", {"x": ref("1")}, lambda _: None, lambda names: {}, damaged=told.append) is None
+    assert name in told[0]
+    assert list(store.list("steps/")) == []
+    assert list(store.list("damaged/")) == [f"damaged/{name}"]
+    keep(store, manifest("k"))
+    assert look(store, "k") is not None
+
+
+def test_a_result_whose_object_is_gone_is_no_hit_and_makes_room(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    blob = store.put(b"content")
+    keep(store, manifest("k", outputs={"y": OutputRef(kind="blob", version="1", blob=blob)}))
+    assert look(store, "k") is not None
+    store.discard(blob)
+    assert look(store, "k") is None
+    assert list(store.list("steps/")) == []

@@ -1,0 +1,216 @@
+import type {
+  ArtifactList,
+  Capacity,
+  Empty,
+  FilePreview,
+  Information,
+  LogPiece,
+  NotebookBody,
+  PipelineView,
+  Preview,
+  Problem,
+  Proposal,
+  RunBody,
+  RunDetail,
+  RunNotes,
+  RunPage,
+  RunQuery,
+  Started
+} from './wire';
+
+/** An answer that is no success: what is wrong in a sentence, and the findings behind it. */
+export class ApiError extends Error {
+  constructor(
+    message: string,
+    /** The HTTP status; 0 where the server was not reached. */
+    readonly status: number,
+    readonly problems: readonly Problem[] = []
+  ) {
+    super(message);
+  }
+}
+
+/** How requests reach the server; given by whoever embeds this. */
+export interface Transport {
+  (path: string, init?: RequestInit): Promise<Response>;
+}
+
+/** A place in a log that is followed. */
+export interface LogListener {
+  pieces(found: readonly LogPiece[]): void;
+  ended(): void;
+  lost(reason: string): void;
+}
+
+/** The server's interface, typed. */
+export class Api {
+  constructor(private readonly transport: Transport) {}
+
+  information(): Promise<Information> {
+    return this.ask('GET', 'information');
+  }
+
+  pipeline(body: NotebookBody, signal?: AbortSignal): Promise<PipelineView> {
+    return this.ask('POST', 'pipeline', body, signal);
+  }
+
+  proposal(body: NotebookBody): Promise<Proposal> {
+    return this.ask('POST', 'proposal', body);
+  }
+
+  capacity(path: string): Promise<Capacity> {
+    return this.ask('GET', `capacity?${query({ path })}`);
+  }
+
+  preview(body: RunBody): Promise<Preview> {
+    return this.ask('POST', 'preview', body);
+  }
+
+  start(body: RunBody): Promise<Started> {
+    return this.ask('POST', 'runs', body);
+  }
+
+  runs(wanted: RunQuery): Promise<RunPage> {
+    return this.ask('GET', `runs?${query({ ...wanted })}`);
+  }
+
+  run(run: string, path: string): Promise<RunDetail> {
+    return this.ask('GET', `runs/${run}?${query({ path })}`);
+  }
+
+  act(run: string, path: string, verb: 'stop' | 'pause' | 'resume'): Promise<RunDetail> {
+    return this.ask('POST', `runs/${run}/${verb}?${query({ path })}`);
+  }
+
+  annotate(run: string, path: string, notes: RunNotes): Promise<RunDetail> {
+    return this.ask('PATCH', `runs/${run}?${query({ path })}`, notes);
+  }
+
+  remove(run: string, path: string): Promise<Empty> {
+    return this.ask('DELETE', `runs/${run}?${query({ path })}`);
+  }
+
+  artifacts(run: string, path: string): Promise<ArtifactList> {
+    return this.ask('GET', `runs/${run}/artifacts?${query({ path })}`);
+  }
+
+  file(run: string, path: string, file: string): Promise<FilePreview> {
+    return this.ask('GET', `runs/${run}/file?${query({ path, file })}`);
+  }
+
+  /** The whole of a file that a run has made. */
+  async content(run: string, path: string, file: string): Promise<Blob> {
+    return (await this.fetch('GET', `runs/${run}/content?${query({ path, file })}`)).blob();
+  }
+
+  /** A run's report: a page without scripts. */
+  async report(run: string, path: string): Promise<string> {
+    return (await this.fetch('GET', `runs/${run}/report?${query({ path })}`)).text();
+  }
+
+  /** Follow what a step shows; goes on after a break where it was. Returns what ends the following. */
+  follow(run: string, path: string, step: string, listener: LogListener): () => void {
+    const control = new AbortController();
+    void this.read(run, path, step, listener, control.signal);
+    return () => control.abort();
+  }
+
+  private async read(run: string, path: string, step: string, to: LogListener, signal: AbortSignal): Promise<void> {
+    let start = 0;
+    let pause = 500;
+    while (!signal.aborted) {
+      try {
+        const address = `runs/${run}/log?${query({ path, step, start })}`;
+        const answer = await this.fetch('GET', address, undefined, signal);
+        const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+        let rest = '';
+        for (;;) {
+          const { done, value } = await reader.read();
+          if (done) {
+            break;
+          }
+          pause = 500;
+          const events = (rest + value).split('\n\n');
+          rest = events.pop()!;
+          const found: LogPiece[] = [];
+          let ended = false;
+          for (const event of events) {
+            const fields = new Map(event.split('\n').map(line => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trim()]));
+            start = Number(fields.get('id') ?? start);
+            if (fields.get('event') === 'log') {
+              found.push(...(JSON.parse(fields.get('data')!) as LogPiece[]));
+            }
+            ended ||= fields.get('event') === 'end';
+          }
+          if (found.length) {
+            to.pieces(found);
+          }
+          if (ended) {
+            to.ended();
+            return;
+          }
+        }
+      } catch (error) {
+        if (signal.aborted) {
+          return;
+        }
+        if (error instanceof ApiError && error.status >= 400 && error.status < 500) {
+          to.lost(error.message);
+          return;
+        }
+        to.lost('The server cannot be reached; trying again.');
+      }
+      await new Promise(resolve => setTimeout(resolve, pause));
+      pause = Math.min(pause * 2, 10_000);
+    }
+  }
+
+  private async ask<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+    return (await (await this.fetch(method, path, body, signal)).json()) as T;
+  }
+
+  private async fetch(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+    const init: RequestInit = { method };
+    if (body !== undefined) {
+      init.body = JSON.stringify(body);
+    }
+    if (signal) {
+      init.signal = signal;
+    }
+    let answer: Response;
+    try {
+      answer = await this.transport(path, init);
+    } catch (error) {
+      if (signal?.aborted) {
+        throw error;
+      }
+      throw new ApiError('The Jupyter server cannot be reached.', 0);
+    }
+    if (answer.ok) {
+      return answer;
+    }
+    let fault: { message?: string; problems?: readonly Problem[] } = {};
+    try {
+      fault = await answer.json();
+    } catch {
+      // An answer of something between us and the server, such as a proxy.
+    }
+    const known = answer.status === 404 && !fault.message ? 'This server has no nbkube. Install it beside JupyterLab.' : '';
+    throw new ApiError(fault.message || known || `The server answered ${answer.status}.`, answer.status, fault.problems);
+  }
+}
+
+function query(values: Readonly<Record<string, unknown>>): string {
+  const found = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) {
+    if (value !== undefined && value !== '' && value !== false) {
+      found.set(name, String(value));
+    }
+  }
+  return found.toString();
+}
+
+/** What went wrong, in a sentence. */
+export function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

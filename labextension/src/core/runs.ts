@@ -1,0 +1,189 @@
+import { ApiError, reason, type Api } from './api';
+import { hasEnded } from './format';
+import { Observable } from './observable';
+import type { RunBody, RunDetail, RunNotes, RunSummary } from './wire';
+
+export interface Filter {
+  readonly text: string;
+  readonly phase: string;
+  /** Only runs of the notebook that is shown. */
+  readonly notebook: boolean;
+}
+
+const PAGE = 100;
+const POLL = 5000;
+
+/** The runs of a project, kept up to date while somebody looks. */
+export class RunsModel extends Observable {
+  rows: readonly RunSummary[] = [];
+  total = 0;
+  fault = '';
+  loading = false;
+  filter: Filter = { text: '', phase: '', notebook: false };
+  readonly details = new Map<string, RunDetail>();
+  private next = '';
+  private path = '';
+  private asked = 0;
+  private readonly fetching = new Set<string>();
+  private readonly stale = new Set<string>();
+  private timer: ReturnType<typeof setInterval> | null = null;
+
+  constructor(private readonly api: Api) {
+    super();
+  }
+
+  /** Whether there are older runs that have not been listed. */
+  get more(): boolean {
+    return this.next !== '';
+  }
+
+  /** The project's runs are those of the notebook or folder at `path`. */
+  get project(): string {
+    return this.path;
+  }
+
+  set project(path: string) {
+    if (path !== this.path) {
+      this.path = path;
+      this.details.clear();
+      void this.refresh();
+    }
+  }
+
+  /** Look for other runs. */
+  find(filter: Partial<Filter>): void {
+    this.filter = { ...this.filter, ...filter };
+    void this.refresh();
+  }
+
+  /** List the newest runs. */
+  async refresh(): Promise<void> {
+    await this.load('', []);
+  }
+
+  /** List older runs, too. */
+  async loadMore(): Promise<void> {
+    if (this.next && !this.loading) {
+      await this.load(this.next, this.rows);
+    }
+  }
+
+  private async load(before: string, known: readonly RunSummary[]): Promise<void> {
+    const turn = ++this.asked;
+    this.loading = true;
+    this.changed();
+    try {
+      const page = await this.api.runs({ path: this.path, before, limit: PAGE, ...this.filter });
+      if (turn !== this.asked) {
+        return;
+      }
+      this.rows = [...known, ...page.runs];
+      this.next = page.next;
+      this.total = page.total;
+      this.fault = '';
+    } catch (error) {
+      if (turn !== this.asked) {
+        return;
+      }
+      this.fault = reason(error);
+    }
+    this.loading = false;
+    this.changed();
+    this.poll();
+  }
+
+  /** A run has moved on. */
+  moved(run: string): void {
+    const known = this.rows.some(row => row.id === run);
+    if (known || this.details.has(run)) {
+      void this.fetch(run);
+    } else if (!this.filter.text && !this.filter.phase) {
+      void this.refresh();
+    }
+  }
+
+  /** The newest run of a notebook. */
+  latest(path: string): RunSummary | undefined {
+    return this.rows.find(row => row.path === path);
+  }
+
+  /** Fetch a run's steps; further calls meanwhile lead to one more fetch. */
+  async fetch(run: string): Promise<void> {
+    if (this.fetching.has(run)) {
+      this.stale.add(run);
+      return;
+    }
+    this.fetching.add(run);
+    try {
+      this.take(await this.api.run(run, this.path));
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 404) {
+        this.forget(run);
+      } else {
+        this.fault = reason(error);
+        this.changed();
+      }
+    } finally {
+      this.fetching.delete(run);
+    }
+    if (this.stale.delete(run)) {
+      void this.fetch(run);
+    }
+  }
+
+  async start(body: RunBody): Promise<string> {
+    const { run } = await this.api.start(body);
+    await this.refresh();
+    await this.fetch(run);
+    return run;
+  }
+
+  async act(run: string, verb: 'stop' | 'pause' | 'resume'): Promise<void> {
+    this.take(await this.api.act(run, this.path, verb));
+  }
+
+  async annotate(run: string, notes: RunNotes): Promise<void> {
+    this.take(await this.api.annotate(run, this.path, notes));
+  }
+
+  async remove(run: string): Promise<void> {
+    await this.api.remove(run, this.path);
+    this.forget(run);
+  }
+
+  private take(detail: RunDetail): void {
+    const { id } = detail.summary;
+    this.details.set(id, detail);
+    this.fault = '';
+    this.rows = this.rows.map(row => (row.id === id ? detail.summary : row));
+    this.changed();
+    this.poll();
+  }
+
+  private forget(run: string): void {
+    this.details.delete(run);
+    this.rows = this.rows.filter(row => row.id !== run);
+    this.changed();
+  }
+
+  /** Events may be lost with the connection: while a run goes on, look every few seconds, too. */
+  private poll(): void {
+    const going = this.rows.some(row => !hasEnded(row.phase)) || this.fault !== '';
+    if (going && this.timer === null) {
+      this.timer = setInterval(() => {
+        if (typeof document !== 'undefined' && document.hidden) {
+          return;
+        }
+        if (this.fault) {
+          void this.refresh();
+        }
+        for (const row of this.rows.slice(0, 50).filter(one => !hasEnded(one.phase))) {
+          void this.fetch(row.id);
+        }
+      }, POLL);
+    } else if (!going && this.timer !== null) {
+      clearInterval(this.timer);
+      this.timer = null;
+    }
+  }
+}

@@ -1,0 +1,291 @@
+// Generated from the Python types by `python -m nbkube.server.typescript`; do not edit.
+
+/** What a run has left. */
+export interface ArtifactList {
+  readonly variables: readonly Variable[];
+  readonly files: readonly RunFile[];
+  readonly metrics: Readonly<Record<string, unknown>>;
+}
+
+/** What a place to run offers: CPUs in cores, memory in bytes, devices by resource name; free ones now. */
+export interface Capacity {
+  readonly place: string;
+  readonly cpus: number;
+  readonly cpus_free: number;
+  readonly memory: number;
+  readonly memory_free: number;
+  readonly disk_free: number;
+  readonly devices: Readonly<Record<string, number>>;
+}
+
+/** Nothing to say but that it is done. */
+export interface Empty {
+}
+
+/** Why a step failed: `sentence` for people, the rest to find the place. */
+export interface FailureView {
+  readonly sentence: string;
+  readonly kind: string;
+  readonly type: string;
+  readonly cell: number | null;
+  readonly cell_id: string;
+  readonly line: number | null;
+  readonly traceback: string;
+}
+
+/** The body of every answer that is no success: a sentence, and the findings behind it. */
+export interface Fault {
+  readonly message: string;
+  readonly problems?: readonly Problem[];
+}
+
+/** The beginning of a file for looking at: text, a table, or an image as base64 (`media` is its type). */
+export interface FilePreview {
+  readonly path: string;
+  readonly size: number;
+  readonly kind: "image" | "other" | "table" | "text";
+  readonly media: string;
+  readonly text: string;
+  readonly rows: readonly (readonly string[])[];
+  readonly cut: boolean;
+}
+
+/** Which file of a run. */
+export interface FileQuery {
+  readonly path?: string;
+  readonly file: string;
+}
+
+/** `path`: a notebook or folder of the project whose runs are meant; by default the folder Jupyter serves. */
+export interface InProject {
+  readonly path?: string;
+}
+
+/** The server's version, the places it can run pipelines at, and the JSON Schema of a step's options. */
+export interface Information {
+  readonly version: string;
+  readonly places: readonly Place[];
+  readonly option_schema: Readonly<Record<string, unknown>>;
+}
+
+/** A piece of what a step has shown: text of a stream of a cell. Times in seconds since 1970. */
+export interface LogPiece {
+  readonly time: number;
+  readonly stream: string;
+  readonly text: string;
+  readonly cell: number | null;
+}
+
+/** Which step's log, from which piece on (as the event ids of the stream say). */
+export interface LogQuery {
+  readonly path?: string;
+  readonly step: string;
+  readonly start?: number;
+}
+
+/** A notebook as it is in the editor: `content` is its JSON (outputs may be left out); none means the saved file. */
+export interface NotebookBody {
+  readonly path: string;
+  readonly content?: Readonly<Record<string, unknown>> | null;
+}
+
+/** `consumer` needs `names` of `producer`; without names it only comes after it. */
+export interface PipelineEdge {
+  readonly producer: string;
+  readonly consumer: string;
+  readonly names: readonly string[];
+}
+
+/** A parameter of the notebook. */
+export interface PipelineParameter {
+  readonly name: string;
+  readonly type: string;
+  readonly default: unknown;
+  readonly help: string;
+}
+
+/** One step (one row, also where it is continued later): its cells by number, and its options as they are set. */
+export interface PipelineStep {
+  readonly name: string;
+  readonly kind: "checks" | "metrics" | "setup" | "step";
+  readonly cells: readonly number[];
+  readonly after: readonly string[];
+  readonly inputs: readonly StepInput[];
+  readonly outputs: readonly string[];
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** A notebook as a pipeline. `ready` is false if a problem is an error. `digest` is that of the content. */
+export interface PipelineView {
+  readonly name: string;
+  readonly digest: string;
+  readonly ready: boolean;
+  readonly steps: readonly PipelineStep[];
+  readonly edges: readonly PipelineEdge[];
+  readonly parameters: readonly PipelineParameter[];
+  readonly metrics: readonly string[];
+  readonly problems: readonly Problem[];
+}
+
+/** Where a run can be carried out. `detail` says it in a sentence. */
+export interface Place {
+  readonly name: string;
+  readonly engine: string;
+  readonly detail: string;
+}
+
+/** What would be sent, made by the server from the saved file. Nothing has been started. */
+export interface Preview {
+  readonly digest: string;
+  readonly ready: boolean;
+  readonly place: Place;
+  readonly project: string;
+  readonly parameters: Readonly<Record<string, unknown>>;
+  readonly steps: readonly PreviewStep[];
+  readonly problems: readonly Problem[];
+}
+
+/** A step as it will be run: `forecast` is known (an earlier result holds), run, or open (depends on a step that
+ * has to be run first). */
+export interface PreviewStep {
+  readonly name: string;
+  readonly forecast: "known" | "open" | "run";
+  readonly image: string;
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** A finding about a notebook. `cell` counts all cells from 1, `line` the cell's lines from 1. */
+export interface Problem {
+  readonly severity: "error" | "info" | "warning";
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+  readonly cell: number | null;
+  readonly cell_id: string;
+  readonly line: number | null;
+}
+
+/** Tags proposed for a notebook, in notebook order. */
+export interface Proposal {
+  readonly tags: readonly ProposedTag[];
+}
+
+/** Tags proposed for a cell (`number` counts all cells from 1), and why. */
+export interface ProposedTag {
+  readonly number: number;
+  readonly id: string;
+  readonly tags: readonly string[];
+  readonly reason: string;
+}
+
+/** What to run, as it is saved: `digest` is that of the file a person has seen; another one is refused. */
+export interface RunBody {
+  readonly path: string;
+  readonly parameters?: Readonly<Record<string, unknown>>;
+  readonly place?: string;
+  readonly experiment?: string;
+  readonly use_cache?: boolean;
+  readonly digest?: string;
+}
+
+/** A run with its steps. `actions` are the verbs that can be applied now. */
+export interface RunDetail {
+  readonly summary: RunSummary;
+  readonly steps: readonly StepRunView[];
+  readonly edges: readonly PipelineEdge[];
+  readonly actions: readonly string[];
+}
+
+/** A file that a run has made or changed; `kind` tells how it can be shown. */
+export interface RunFile {
+  readonly path: string;
+  readonly size: number;
+  readonly kind: "image" | "other" | "table" | "text";
+}
+
+/** What people write on a run; what is left out stays. */
+export interface RunNotes {
+  readonly labels?: readonly string[] | null;
+  readonly note?: string | null;
+}
+
+/** Runs, the newest first; `next` is the id to give as `before` for the following page ("" at the end). */
+export interface RunPage {
+  readonly runs: readonly RunSummary[];
+  readonly next: string;
+  readonly total: number;
+}
+
+/** Which runs: of one experiment, in one phase, whose row holds a text, of this notebook alone. */
+export interface RunQuery {
+  readonly path?: string;
+  readonly before?: string;
+  readonly limit?: number;
+  readonly experiment?: string;
+  readonly phase?: string;
+  readonly text?: string;
+  readonly notebook?: boolean;
+}
+
+/** A run as a row of a list. Times are seconds since 1970, `seconds` its duration so far. `notebook` is relative
+ * to the project's root. */
+export interface RunSummary {
+  readonly id: string;
+  readonly notebook: string;
+  readonly path: string;
+  readonly name: string;
+  readonly phase: "Cached" | "Cancelled" | "Failed" | "Paused" | "Pending" | "Running" | "Skipped" | "Succeeded" | "Unknown";
+  readonly reason: string;
+  readonly created: number;
+  readonly started: number;
+  readonly seconds: number;
+  readonly done: number;
+  readonly total: number;
+  readonly current: string;
+  readonly experiment: string;
+  readonly place: string;
+  readonly labels: readonly string[];
+  readonly note: string;
+  readonly parameters: Readonly<Record<string, unknown>>;
+  readonly metrics: Readonly<Record<string, unknown>>;
+}
+
+/** The id of a run that was started. */
+export interface Started {
+  readonly run: string;
+}
+
+/** A variable and the step it comes from. */
+export interface StepInput {
+  readonly name: string;
+  readonly source: string;
+}
+
+/** A step of a run. CPU time in seconds, memory in bytes. */
+export interface StepRunView {
+  readonly name: string;
+  readonly step: string;
+  readonly kind: string;
+  readonly phase: "Cached" | "Cancelled" | "Failed" | "Paused" | "Pending" | "Running" | "Skipped" | "Succeeded" | "Unknown";
+  readonly reason: string;
+  readonly started: number;
+  readonly seconds: number;
+  readonly cpu_seconds: number;
+  readonly peak_memory: number;
+  readonly cached: boolean;
+  readonly attempts: number;
+  readonly cell: number | null;
+  readonly cells: readonly number[];
+  readonly cells_done: readonly number[];
+  readonly after: readonly string[];
+  readonly failure: FailureView | null;
+}
+
+/** A variable that a step has left; `size` in bytes. */
+export interface Variable {
+  readonly name: string;
+  readonly step: string;
+  readonly type: string;
+  readonly summary: string;
+  readonly size: number;
+}

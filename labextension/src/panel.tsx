@@ -1,0 +1,85 @@
+import { ReactWidget } from '@jupyterlab/ui-components';
+import type { Message } from '@lumino/messaging';
+import { Signal } from '@lumino/signaling';
+import React from 'react';
+
+import { Panel } from './core/panel';
+import { pipelineIcon } from './icons';
+import type { INbkube } from './tokens';
+
+/** The panel as a widget of JupyterLab. While it is hidden nothing is analysed. */
+export class NbkubePanel extends ReactWidget {
+  /** Emitted whenever it comes to sight. */
+  readonly shown = new Signal<this, void>(this);
+
+  constructor(
+    private readonly nbkube: INbkube,
+    private readonly runsOnly = false
+  ) {
+    super();
+    this.id = 'nbkube-panel';
+    this.addClass('nbk-widget');
+    this.title.icon = pipelineIcon;
+    this.title.caption = 'nbkube: pipeline and runs';
+    this.node.setAttribute('role', 'region');
+    this.node.setAttribute('aria-label', 'nbkube');
+    const end = nbkube.notebooks.subscribe(() => this.follow());
+    this.disposed.connect(end);
+  }
+
+  protected override onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    this.follow();
+    this.shown.emit();
+  }
+
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    if (this.isVisible) {
+      this.follow();
+      this.shown.emit();
+    }
+  }
+
+  protected override onBeforeHide(message: Message): void {
+    super.onBeforeHide(message);
+    if (!this.runsOnly) {
+      this.nbkube.notebooks.watched = false;
+    }
+  }
+
+  /** Show the notebook in front, and look at the runs of its project. */
+  private follow(): void {
+    if (!this.isVisible) {
+      return;
+    }
+    const { notebooks, state, runs } = this.nbkube;
+    if (!this.runsOnly) {
+      notebooks.watched = true;
+    }
+    state.setNotebook(notebooks.current);
+    const path = notebooks.current?.path;
+    if (path !== undefined || !this.looked) {
+      this.looked = true;
+      runs.project = path ?? '';
+      if (path === undefined) {
+        void runs.refresh();
+      }
+    }
+  }
+
+  private looked = false;
+
+  protected override render(): React.JSX.Element {
+    const { api, state, runs, jump } = this.nbkube;
+    return (
+      <Panel
+        api={api}
+        state={state}
+        runs={runs}
+        runsOnly={this.runsOnly}
+        onJump={(path, cell, line) => void jump(path, cell, line)}
+      />
+    );
+  }
+}

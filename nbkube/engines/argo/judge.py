@@ -1,0 +1,94 @@
+"""Do the results of steps that ran beside each other hold in the notebook's order? The same question as on a laptop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from nbkube.engines.argo.standing import Standing, metrics
+from nbkube.engines.argo.unit import outdated
+from nbkube.engines.model import Submission
+from nbkube.engines.results import Result
+from nbkube.engines.schedule import Group, Schedule, State
+from nbkube.runs.model import RunEvent
+from nbkube.runs.store import RunStore
+from nbkube.state.snapshot import FileView
+from nbkube.storage.model import ObjectStore
+
+NONE = "none"
+SILENT = "its pod ended without a word: its memory ran out, it was evicted or deleted, or its image could not be had"
+
+
+def judge(
+    store: ObjectStore, submission: Submission, base: FileView, tell: Callable[[Mapping[str, Any]], None]
+) -> tuple[str, bool]:
+    """Judge a run whose pods have all ended, and tell of its end if that is what it has come to.
+
+    Returns:
+        The number of the first unit that has to run again, in notebook order with all after it, or "none"; and whether
+        the run is not a failure.
+    """
+    plan = Standing(store, submission).load()
+    while plan.final < len(plan.units):
+        group = plan.groups[plan.final]
+        if group.outcome is None:
+            # The reason is not known here: the Workflow fails, and what follows finds it.
+            return NONE, False
+        if outdated(plan, base, group.first, _seen_from_here(submission, group, group.outcome)):
+            return str(group.first), True
+        if group.state is State.FAILED:
+            tell(_end(plan, "Failed", ""))
+            return NONE, False
+        plan.final = group.last + 1
+    tell(_end(plan, "Succeeded", ""))
+    return NONE, True
+
+
+def _seen_from_here(submission: Submission, group: Group[Result], result: Result) -> Result:
+    """Leave out what only the step's own pod can see: files of its image and of its volumes.
+
+    Nobody can have changed them meanwhile but a step before it that has the same volume; then it has to look again.
+    """
+    own = _claims(submission, group.first, group.last + 1)
+    if own & _claims(submission, 0, group.first):
+        return result
+    return replace(result, files=msgspec.structs.replace(result.files, outside={}))
+
+
+def _claims(submission: Submission, start: int, end: int) -> set[str]:
+    return {one.claim for unit in submission.units[start:end] for one in unit.options.volume if one.claim}
+
+
+def closing(store: ObjectStore, submission: Submission, status: str) -> dict[str, Any]:
+    """Return the event that ends a run whose Workflow did not succeed: what its pods could not tell themselves.
+
+    Args:
+        store: where the run's results lie.
+        submission: with the run's id.
+        status: the Workflow's phase in Argo's words.
+    """
+    plan = Standing(store, submission).load()
+    if _stopped(RunStore(store).events(submission.run)):
+        return _end(plan, "Cancelled", "")
+    first = next((one for one in sorted(plan.groups) if plan.groups[one].state is not State.DONE), None)
+    if first is None:
+        return _end(plan, "Succeeded", "")
+    if plan.groups[first].state is State.FAILED:
+        return _end(plan, "Failed", "")
+    name = submission.units[first].program.unit
+    return _end(plan, "Failed", f"step {name}: {SILENT} (the Workflow is {status})")
+
+
+def _stopped(events: Iterable[RunEvent]) -> bool:
+    """Tell whether somebody has asked the run to end since it was started, or resumed, last."""
+    stopped = False
+    for event in events:
+        stopped = event.event == "asked" and event.state == "stop" or (stopped and event.event != "run-started")
+    return stopped
+
+
+def _end(plan: Schedule[Result], phase: str, reason: str) -> dict[str, Any]:
+    return {"event": "run-ended", "phase": phase, "metrics": metrics(plan), "reason": reason}

@@ -1,0 +1,94 @@
+"""The frozen types of a profile. None of them ever holds a credential."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Engine = Literal["local", "argo"]
+Exposure = Literal["port-forward", "node-port", "load-balancer", "ingress"]
+
+RUNNER_ACCOUNT = "nbkube-runner"
+NOTEBOOK_ACCOUNT = "nbkube-notebook"
+
+
+class StoreAccess(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
+    """The store, as this machine and as pods see it.
+
+    `url` is a folder or `s3://BUCKET/PREFIX`; `endpoint` the S3 server's URL for this machine, `pod_endpoint` for pods
+    ("" = the same); `secret` the name of the Kubernetes Secret whose keys become the AWS variables of pods; `ca` a file
+    with the certificate authority of the endpoint, on this machine, `pod_ca` a ConfigMap whose key `ca.crt` holds it.
+    """
+
+    url: str = ""
+    endpoint: str = ""
+    pod_endpoint: str = ""
+    region: str = ""
+    secret: str = ""
+    ca: str = ""
+    pod_ca: str = ""
+
+    def variables(self, *, pods: bool = False) -> dict[str, str]:
+        """Return the AWS variables that lead to the S3 server and are no secrets: endpoint and region, here also the
+        certificate authority."""
+        endpoint = (self.pod_endpoint or self.endpoint) if pods else self.endpoint
+        found = {"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": self.region, "AWS_CA_BUNDLE": "" if pods else self.ca}
+        return {name: value for name, value in found.items() if value}
+
+
+class DefaultResources(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
+    """What a step asks for that does not say: Kubernetes quantities, "" = nothing."""
+
+    cpu: str = ""
+    memory: str = ""
+
+
+class Allowed(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
+    """What notebooks may name, as patterns in which `*` stands for anything.
+
+    `images` beside the profile's own and those of its registry; `secrets`; `volumes` (existing claims; new ones are
+    always allowed); `node_selectors` as KEY=VALUE.
+    """
+
+    images: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    node_selectors: tuple[str, ...] = ("*",)
+
+
+class Profile(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
+    """Where and how runs are carried out.
+
+    `context` is a kubeconfig context ("" = the current one, or the pod's service account); `namespace` "" = the
+    context's; `registry` HOST[:PORT][/PATH] for images that nbkube builds; `image` what steps run in that name none;
+    `pull_secrets` the Secrets by which nodes pull images;
+    `trust` whether results that others wrote into the store are used; `parallelism` how many steps of a run may run at
+    once (0 = no limit); `exposure` how endpoints are reached.
+    """
+
+    name: str
+    engine: Engine = "local"
+    context: str = ""
+    namespace: str = ""
+    store: StoreAccess = StoreAccess()
+    registry: str = ""
+    image: str = ""
+    resources: DefaultResources = DefaultResources()
+    service_account: str = RUNNER_ACCOUNT
+    priority_class: str = ""
+    pull_secrets: tuple[str, ...] = ()
+    allow: Allowed = Allowed()
+    trust: bool = False
+    parallelism: int = 0
+    exposure: Exposure = "port-forward"
+
+
+class Profiles(msgspec.Struct, frozen=True):
+    """All profiles that are known: `default` names the one used when none is asked for, `files` are those read,
+    `origins` profile -> its files, the deciding one first."""
+
+    default: str
+    profiles: dict[str, Profile]
+    files: tuple[str, ...] = ()
+    origins: dict[str, tuple[str, ...]] = {}

@@ -1,0 +1,117 @@
+"""Tells browsers that a run has moved on, through Jupyter's own event stream: names and phases, nothing else.
+
+A thread looks at the runs that go on, and only while somebody uses nbkube: with no run going on and no request for a
+minute it looks at nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from nbkube.client import Client
+from nbkube.errors import NbkubeError
+from nbkube.runs import RunState
+
+SCHEMA_ID = "urn:nbkube:run"
+SCHEMA = {
+    "$id": SCHEMA_ID,
+    "version": "1",
+    "title": "A run of nbkube has moved on",
+    "personal-data": False,
+    "type": "object",
+    "properties": {
+        "run": {"title": "Run", "description": "its id", "type": "string"},
+        "notebook": {"title": "Notebook", "description": "relative to the project", "type": "string"},
+        "phase": {"title": "Phase", "description": "of the run", "type": "string"},
+        "done": {"title": "Done", "description": "steps that are done", "type": "integer"},
+        "total": {"title": "Total", "description": "steps in all", "type": "integer"},
+        "steps": {
+            "title": "Steps",
+            "description": "phase and cell of each step that has begun",
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+        },
+    },
+    "required": ["run", "notebook", "phase", "done", "total", "steps"],
+}
+_BUSY, _IDLE = 0.1, 1.0
+_QUIET_AFTER = 60.0
+_NEWEST = 20
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+class Watcher:
+    """Follows the runs of every project that somebody has asked about."""
+
+    def __init__(self, emit: Emit, threads: ThreadPoolExecutor) -> None:
+        self._emit = emit
+        self._threads = threads
+        self._projects: dict[Path, dict[str, dict[str, Any]]] = {}
+        self._asked = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def ask(self, project: Path) -> None:
+        """Follow a project's runs from now on; called by every request."""
+        self._asked = time.monotonic()
+        self._projects.setdefault(project, {})
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._follow())
+
+    async def stop(self) -> None:
+        """Follow nothing any more."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _follow(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            going = False
+            for project, known in list(self._projects.items()):
+                moved = await loop.run_in_executor(self._threads, _moved, project, known)
+                for event in moved:
+                    self._emit(event)
+                going = going or any(one["phase"] in ("Pending", "Running", "Paused") for one in known.values())
+            if not going and time.monotonic() - self._asked > _QUIET_AFTER:
+                return
+            await asyncio.sleep(_BUSY if going else _IDLE)
+
+
+def _moved(project: Path, known: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the events of runs that have moved on since the last look, and note them in `known`."""
+    try:
+        states, _ = Client(project).page(limit=_NEWEST)
+    except (NbkubeError, OSError):
+        return []
+    first = not known
+    moved: list[dict[str, Any]] = []
+    for state in states:
+        event = _event(state)
+        if known.get(state.id) != event:
+            known[state.id] = event
+            if not first or not state.phase.ended:
+                moved.append(event)
+    return moved
+
+
+def _event(state: RunState) -> dict[str, Any]:
+    return {
+        "run": state.id,
+        "notebook": state.run.notebook,
+        "phase": state.phase.value,
+        "done": sum(step.phase in ("Succeeded", "Cached") for step in state.steps),
+        "total": len(state.steps),
+        "steps": {
+            step.name: f"{step.phase.value} {step.cell or ''}".strip()
+            for step in state.steps
+            if step.phase != "Pending"
+        },
+    }

@@ -1,0 +1,61 @@
+"""The interface as one table: what is called how, what it takes and what it gives. Handlers and OpenAPI follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from nbkube.server import model
+from nbkube.server.service import Service
+
+PREFIX = "/nbkube/api/v1"
+Verb = Literal["get", "post", "put", "patch", "delete"]
+
+
+class Route(NamedTuple):
+    """One verb on one path. `call` gets the service, `{run}` if the path has it, then query and body if there are such.
+
+    `form` is how the answer is sent: json, stream (server-sent events), html, or file.
+    """
+
+    verb: Verb
+    path: str
+    call: Callable[..., Any]
+    answer: type[msgspec.Struct]
+    query: type[msgspec.Struct] | None = None
+    body: type[msgspec.Struct] | None = None
+    form: Literal["json", "stream", "html", "file"] = "json"
+
+    @property
+    def summary(self) -> str:
+        """Return what it does, in a sentence."""
+        return (self.call.__doc__ or "").strip().split("\n")[0]
+
+    @property
+    def has_run(self) -> bool:
+        """Whether the path names a run."""
+        return "{run}" in self.path
+
+
+ROUTES = (
+    Route("get", "/information", Service.information, model.Information),
+    Route("post", "/pipeline", Service.pipeline, model.PipelineView, body=model.NotebookBody),
+    Route("post", "/proposal", Service.proposal, model.Proposal, body=model.NotebookBody),
+    Route("get", "/capacity", Service.capacity, model.Capacity, query=model.InProject),
+    Route("post", "/preview", Service.preview, model.Preview, body=model.RunBody),
+    Route("get", "/runs", Service.runs, model.RunPage, query=model.RunQuery),
+    Route("post", "/runs", Service.start, model.Started, body=model.RunBody),
+    Route("get", "/runs/{run}", Service.run, model.RunDetail, query=model.InProject),
+    Route("patch", "/runs/{run}", Service.annotate, model.RunDetail, query=model.InProject, body=model.RunNotes),
+    Route("delete", "/runs/{run}", Service.delete, model.Empty, query=model.InProject),
+    Route("post", "/runs/{run}/stop", Service.stop, model.RunDetail, query=model.InProject),
+    Route("post", "/runs/{run}/pause", Service.pause, model.RunDetail, query=model.InProject),
+    Route("post", "/runs/{run}/resume", Service.resume, model.RunDetail, query=model.InProject),
+    Route("get", "/runs/{run}/artifacts", Service.artifacts, model.ArtifactList, query=model.InProject),
+    Route("get", "/runs/{run}/file", Service.file, model.FilePreview, query=model.FileQuery),
+    Route("get", "/runs/{run}/content", Service.content, model.Empty, query=model.FileQuery, form="file"),
+    Route("get", "/runs/{run}/report", Service.report, model.Empty, query=model.InProject, form="html"),
+    Route("get", "/runs/{run}/log", Service.shown, model.LogPiece, query=model.LogQuery, form="stream"),
+)

@@ -1,0 +1,291 @@
+"""What the routes do: each function calls `Client` once and turns the answer into a type of the wire.
+
+All of it is synchronous and runs in threads. Paths come from the browser as Jupyter names them: relative to the folder
+it serves, with slashes; nothing outside that folder is reached.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from nbkube import __version__
+from nbkube.client import Client
+from nbkube.errors import NotebookError, NotFoundError, RunError
+from nbkube.pipeline import option_schema
+from nbkube.runs import RunState
+from nbkube.server import model, views
+
+HERE = "local"
+_PREVIEW_BYTES = 64 << 10
+_PREVIEW_ROWS = 200
+_IMAGE_BYTES = 4 << 20
+
+
+class Service:
+    """The verbs of the interface for one served folder; holds no state but that folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+
+    # -- notebooks -------------------------------------------------------------------------------------------------
+
+    def information(self) -> model.Information:
+        """Say what this server can do."""
+        return model.Information(version=__version__, places=(self._place(),), option_schema=option_schema())
+
+    def pipeline(self, body: model.NotebookBody) -> model.PipelineView:
+        """Analyse a notebook as it stands in the editor; nothing of it runs."""
+        path = self.path(body.path)
+        try:
+            return views.pipeline_view(Client(path.parent).show(path, content=_content(body)))
+        except NotebookError as error:
+            if not error.diagnostics:
+                raise
+            return views.broken_view(body.path, error.diagnostics)
+
+    def proposal(self, body: model.NotebookBody) -> model.Proposal:
+        """Propose tags for the cells that have none."""
+        path = self.path(body.path)
+        found = Client(path.parent).suggest(path, content=_content(body))
+        return model.Proposal(
+            tags=tuple(
+                model.ProposedTag(number=one.number, id=one.id, tags=one.tags, reason=one.reason) for one in found
+            )
+        )
+
+    def capacity(self, query: model.InProject) -> model.Capacity:
+        """Say what is free now where runs are carried out."""
+        machine = self._client(query.path).machine()
+        return model.Capacity(place=HERE, **msgspec.structs.asdict(machine))
+
+    # -- runs ------------------------------------------------------------------------------------------------------
+
+    def preview(self, body: model.RunBody) -> model.Preview:
+        """Say what a run would be; nothing is started."""
+        path = self._saved(body)
+        client = Client(path.parent)
+        shown = client.show(path, body.parameters)
+        ready = not any(one.severity == "error" for one in shown.diagnostics)
+        forecasts = client.forecast(path, parameters=body.parameters, use_cache=body.use_cache)[1] if ready else ()
+        return model.Preview(
+            digest=shown.notebook.digest,
+            ready=ready,
+            place=self._place(body.place),
+            project=str(path.parent),
+            parameters=views.plain({one.name: shown.values.get(one.name, one.default) for one in shown.parameters}),
+            steps=tuple(
+                model.PreviewStep(
+                    name=step.name,
+                    forecast=said,
+                    image=step.options.image,
+                    options=views.options(step),
+                )
+                for step, said in zip(shown.steps, forecasts, strict=False)
+            ),
+            problems=views.problems(shown.diagnostics),
+        )
+
+    def start(self, body: model.RunBody) -> model.Started:
+        """Start a run of the file that the preview was made of."""
+        path = self._saved(body)
+        self._place(body.place)
+        client = Client(path.parent)
+        run = client.submit(
+            path, parameters=body.parameters, experiment=body.experiment.strip(), use_cache=body.use_cache
+        )
+        return model.Started(run=run)
+
+    def runs(self, query: model.RunQuery) -> model.RunPage:
+        """List runs, the newest first, page by page."""
+        client = self._client(query.path)
+        found: list[model.RunSummary] = []
+        before, total = query.before, 0
+        only = self._in_project(client, query.path) if query.notebook else None
+        while len(found) < query.limit:
+            wanted = query.limit - len(found)
+            states, total = client.page(before=before, limit=wanted, notebook=only)
+            found += [row for state in states if _fits(row := self._summary(client, state), query)]
+            before = states[-1].id if len(states) == wanted else ""
+            if not before:
+                break
+        return model.RunPage(runs=tuple(found), next=before, total=total)
+
+    def run(self, run: str, query: model.InProject) -> model.RunDetail:
+        """Show one run."""
+        client = self._client(query.path)
+        state = client.status(run)
+        return views.detail(state, client.notes(state.id), self._jupyter_path(state))
+
+    def stop(self, run: str, query: model.InProject) -> model.RunDetail:
+        """Cancel a run; what is finished is kept."""
+        self._client(query.path).stop(run)
+        return self.run(run, query)
+
+    def pause(self, run: str, query: model.InProject) -> model.RunDetail:
+        """Have a run start no further step."""
+        self._client(query.path).pause(run)
+        return self.run(run, query)
+
+    def resume(self, run: str, query: model.InProject) -> model.RunDetail:
+        """Let a run go on; what is finished is kept."""
+        self._client(query.path).resume(run)
+        return self.run(run, query)
+
+    def annotate(self, run: str, query: model.InProject, body: model.RunNotes) -> model.RunDetail:
+        """Write labels or the note of a run."""
+        client = self._client(query.path)
+        client.annotate(client.status(run).id, body.labels, body.note)
+        return self.run(run, query)
+
+    def delete(self, run: str, query: model.InProject) -> model.Empty:
+        """Remove a run from the list; its results stay known."""
+        self._client(query.path).remove(run)
+        return model.Empty()
+
+    # -- what runs have left -----------------------------------------------------------------------------------------
+
+    def artifacts(self, run: str, query: model.InProject) -> model.ArtifactList:
+        """List variables, files and metrics of a run."""
+        made = self._client(query.path).artifacts(run)
+        variables = [
+            model.Variable(name=name, step=step, type=ref.type, summary=ref.summary or ref.reason, size=ref.size)
+            for step, refs in made.variables.items()
+            for name, ref in sorted(refs.items())
+            if ":" not in name and ref.kind != "deleted"
+        ]
+        files = [
+            model.RunFile(path=one.path, size=one.size, kind=views.file_kind(one.path)[0])  # type: ignore[arg-type]
+            for one in made.files
+            if one.kind == "file"
+        ]
+        return model.ArtifactList(variables=tuple(variables), files=tuple(files), metrics=views.plain(made.metrics))
+
+    def file(self, run: str, query: model.FileQuery) -> model.FilePreview:
+        """Show the beginning of a file that a run has made."""
+        entry, place = self._client(query.path).file(run, query.file)
+        kind, media = views.file_kind(entry.path)
+        limit = _IMAGE_BYTES if kind == "image" else _PREVIEW_BYTES
+        with place.open("rb") as source:
+            data = source.read(limit)
+        cut = entry.size > len(data)
+        text = ""
+        rows: tuple[tuple[str, ...], ...] = ()
+        if kind == "image":
+            text = "" if cut else base64.b64encode(data).decode()
+        elif kind == "table":
+            rows = _rows(data, "\t" if entry.path.endswith(".tsv") else ",")
+        elif b"\0" not in data:
+            kind, text = "text", data.decode("utf-8", "replace")
+        return model.FilePreview(
+            path=entry.path,
+            size=entry.size,
+            kind=kind,  # type: ignore[arg-type]
+            media=media,
+            text=text,
+            rows=rows,
+            cut=cut or len(rows) >= _PREVIEW_ROWS,
+        )
+
+    def content(self, run: str, query: model.FileQuery) -> tuple[str, Path]:
+        """Return name and place of a file that a run has made, for a download."""
+        entry, place = self._client(query.path).file(run, query.file)
+        return Path(entry.path).name, place
+
+    def report(self, run: str, query: model.InProject) -> str:
+        """Return the report of a run as a page that holds no scripts."""
+        from nbkube.report import render_report
+
+        return render_report(self._client(query.path).report(run))
+
+    def shown(self, run: str, query: model.LogQuery) -> tuple[list[tuple[int, model.LogPiece]], int, bool]:
+        """Return what a step has shown from a piece on, with the number of each; the next number; whether it ends."""
+        pieces, end, ended = self._client(query.path).shown(run, query.step, query.start)
+        first = end - len(pieces)
+        numbered = [(first + index, views.log_piece(piece)) for index, piece in enumerate(pieces)]
+        return [(number, piece) for number, piece in numbered if piece is not None], end, ended
+
+    # -- places ------------------------------------------------------------------------------------------------------
+
+    def path(self, path: str) -> Path:
+        """Return the place of a path that the browser has sent.
+
+        Raises:
+            NotFoundError: it leads out of the folder that Jupyter serves.
+        """
+        if "\0" in path or len(path) > 4096:
+            raise NotFoundError("there is no such path.")
+        try:
+            found = (self._root / path.lstrip("/")).resolve()
+        except (OSError, RuntimeError, ValueError):
+            raise NotFoundError(f"{path}: there is no such path.") from None
+        if self._root != found and self._root not in found.parents:
+            raise NotFoundError(f"{path} lies outside the folder that Jupyter serves.")
+        return found
+
+    def project(self, path: str) -> Path:
+        """Return the root of the project that a path belongs to."""
+        return self._client(path).root
+
+    def _saved(self, body: model.RunBody) -> Path:
+        """Return the notebook's file, if it is the one that the caller has seen."""
+        path = self.path(body.path)
+        if body.digest and Client(path.parent).show(path).notebook.digest != body.digest:
+            raise RunError(f"{body.path} has been changed since the preview. Look at the preview again.")
+        return path
+
+    def _client(self, path: str) -> Client:
+        place = self.path(path)
+        return Client(place if place.is_dir() else place.parent)
+
+    def _place(self, name: str = HERE) -> model.Place:
+        if name != HERE:
+            raise NotFoundError(f"there is no place {name!r} to run at.")
+        return model.Place(name=HERE, engine=HERE, detail="this machine; each step in a process of its own")
+
+    def _summary(self, client: Client, state: RunState) -> model.RunSummary:
+        notes = client.notes(state.id)
+        return views.summary(state, notes, self._jupyter_path(state))
+
+    def _jupyter_path(self, state: RunState) -> str:
+        place = Path(state.run.root, state.run.notebook)
+        return place.relative_to(self._root).as_posix() if place.is_relative_to(self._root) else ""
+
+    def _in_project(self, client: Client, path: str) -> str:
+        place = self.path(path)
+        root = client.root
+        return place.relative_to(root).as_posix() if place.is_relative_to(root) else path
+
+
+def _content(body: model.NotebookBody) -> bytes | None:
+    return None if body.content is None else msgspec.json.encode(body.content)
+
+
+def _fits(row: model.RunSummary, query: model.RunQuery) -> bool:
+    if query.experiment and row.experiment != query.experiment:
+        return False
+    if query.phase and row.phase != query.phase:
+        return False
+    text = query.text.strip().casefold()
+    return not text or any(text in one.casefold() for one in _words(row))
+
+
+def _words(row: model.RunSummary) -> list[str]:
+    values: Mapping[str, Any] = {**row.parameters, **row.metrics}
+    pairs = [f"{name}={value}" for name, value in values.items()]
+    return [row.id, row.name, row.notebook, row.experiment, row.note, row.phase, *row.labels, *pairs]
+
+
+def _rows(data: bytes, delimiter: str) -> tuple[tuple[str, ...], ...]:
+    text = io.StringIO(data.decode("utf-8", "replace"), newline="")
+    try:
+        return tuple(tuple(row) for row in itertools.islice(csv.reader(text, delimiter=delimiter), _PREVIEW_ROWS))
+    except csv.Error:
+        return ()

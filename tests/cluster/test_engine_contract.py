@@ -1,0 +1,50 @@
+"""The engine contract on a real cluster: the very tests of tests/contract/test_engine.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nbkube.engines.model import Engine
+from nbkube.plan import Plan
+from tests.cluster import bench as running
+from tests.cluster.api import Api
+from tests.cluster.projects import project, volume_claim
+from tests.contract import test_engine as contract
+from tests.contract.test_engine import *  # noqa: F403
+
+pytestmark = pytest.mark.timeout(900)
+
+
+class ClusterBench(contract.Bench):
+    """The contract's bench with pods in place of processes."""
+
+    def __init__(self, folder: Path, make_engine: contract.EngineMaker, api: Api, namespace: str) -> None:
+        super().__init__(folder, make_engine)
+        self._api = api
+        self._namespace = namespace
+        self.shared = "/shared"
+        self.sharing = {"volume": ["shared:/shared"]}
+        self.moment = 40.0
+        self.patience = 600.0
+
+    def lives(self, process: int) -> bool:
+        """Processes have numbers of their own in a pod: no container may be left."""
+        pods = self._api.get(f"/api/v1/namespaces/{self._namespace}/pods")["items"]
+        states = [one["state"] for pod in pods for one in pod["status"].get("containerStatuses", ())]
+        return any("running" in state for state in states)
+
+
+@pytest.fixture  # type: ignore[no-redef]  # in place of the contract's own
+def bench(bench: running.Bench, api: Api, namespace: str, tmp_path: Path) -> Iterator[ClusterBench]:
+    """Return the contract's bench on the running cluster."""
+    with project(tmp_path / "project", bench, api, namespace) as found:
+        volume_claim(api, namespace, "shared")
+        numbers = iter(range(1000))
+
+        def make(folder: Path, plan: Plan) -> Engine:
+            return found.engine(plan, folder / f"files-{next(numbers)}")
+
+        yield ClusterBench(tmp_path, make, api, namespace)

@@ -32,6 +32,9 @@ KEYS = {
 
 _BUILT = {part.name: part.folder / part.name for part in golang.parts() if part.name in KINDS}
 _AWS = ("AWS_", "NBKUBE_S3_")
+_TIED = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
+"""Ends a server with the process that started it, however that ends."""
+
 _running: dict[str, S3Server] = {}
 
 
@@ -51,13 +54,14 @@ class S3Server:
 
     def __init__(self, kind: str, *, tls: tuple[Path, Path] | None = None) -> None:
         self.kind = kind
+        binary = find_binary(kind)
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # many small files, all thrown away
         self.folder = Path(tempfile.mkdtemp(prefix=f"nbkube-{kind}-", dir=memory))
         self.data = self.folder / "data"
         self.data.mkdir()
         self.port = _free_port()
         self._tls = tls
-        self._command = self._command_of(find_binary(kind))
+        self._command = self._command_of(binary)
         self._log = self.folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -82,7 +86,7 @@ class S3Server:
         env = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "MINIO_BROWSER": "off", "CI": "on"}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command,
+                [*_TIED, *self._command],
                 env=env | dict(zip(names, keys, strict=True)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

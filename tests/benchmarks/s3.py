@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from xml.etree import ElementTree
 
 from nbkube.storage import ObjectStore, open_store
@@ -131,12 +131,12 @@ class Peer:
     def list_all(self, prefix: str) -> int:
         after, count = "", 0
         while True:
-            query = f"?encoding-type=url&list-type=2&max-keys=1000&prefix={prefix}&start-after={after}"
+            query = f"?encoding-type=url&list-type=2&max-keys=1000&prefix={quote(prefix, safe='')}&start-after={after}"
             keys = self.send("GET", query).data.split(b"<Key>")[1:]
             count += len(keys)
             if len(keys) < 1000:
                 return count
-            after = keys[-1].split(b"</Key>")[0].decode()
+            after = quote(unquote(keys[-1].split(b"</Key>")[0].decode()), safe="")
 
 
 def _timed(act: Callable[[], object]) -> float:

@@ -89,6 +89,18 @@ class Results:
         digests = [unit.program.digest for unit in self._units(group)]
         self._store.write(f"records/{digests[0]}.json", msgspec.json.encode(digests))
 
+    def all_remembered(self) -> list[tuple[int, int]]:
+        """Return the first and last of all units that an earlier run of this code ran in one process."""
+        # One request tells which units to ask for: most pipelines have none.
+        names = set(self._store.list("records/"))
+        found: list[tuple[int, int]] = []
+        for at, unit in enumerate(self._submission.units):
+            if f"records/{unit.program.digest}.json" in names and not any(first <= at <= last for first, last in found):
+                last = self.remembered(Group(at, at))
+                if last > at:
+                    found.append((at, last))
+        return found
+
     def remembered(self, group: Group[Result]) -> int:
         """Return the last unit that an earlier run of this code ran in one process with the group's first."""
         data = self._store.read(f"records/{self._submission.units[group.first].program.digest}.json")

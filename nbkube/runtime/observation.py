@@ -20,6 +20,7 @@ from typing import Any
 
 from nbkube.runtime.contacts import Contacts
 from nbkube.runtime.looks import Looks
+from nbkube.storage.cache import cache_folder
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _LOOK_FOR_DISTRIBUTIONS = frozenset(("importlib.metadata", "importlib_metadata", "pkg_resources"))
@@ -36,7 +37,8 @@ class Observation:
     """
 
     def __init__(self, root: str, private: Iterable[str], is_place: Callable[[str], bool]) -> None:
-        self._looks = Looks(root, private, is_place)
+        # What the store fetches for the step lies in its cache, whoever looks it up.
+        self._looks = Looks(root, (*private, os.path.realpath(cache_folder())), is_place)
         self._contacts = Contacts()
         self._modules: frozenset[str] = frozenset()
         self.process = os.getpid()

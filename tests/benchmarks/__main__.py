@@ -1,11 +1,21 @@
-"""All benchmarks but the long one (`sentiment`), one after another: `python -m tests.benchmarks`."""
+"""All benchmarks that need nothing but this machine: `make bench`."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import conversion, observation, s3, startup, step_overhead, ten_thousand
+from tests.benchmarks import (
+    conversion,
+    data_path,
+    observation,
+    s3,
+    startup,
+    step_overhead,
+    ten_thousand,
+    warm_steps,
+)
 
 if __name__ == "__main__":
-    kept = [part.main() for part in (startup, conversion, ten_thousand, step_overhead, observation, s3)]
+    parts = (startup, conversion, ten_thousand, step_overhead, warm_steps, observation, data_path, s3)
+    kept = [part.main() for part in parts]
     sys.exit(not all(kept))

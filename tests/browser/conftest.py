@@ -99,3 +99,14 @@ def shot(request: pytest.FixtureRequest, page: Page) -> Callable[[str], None]:
             page.screenshot(path=Path(place) / f"{request.node.name.split('[')[0]}-{name}.png")
 
     return keep
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Keep a picture of the page where a test has failed."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    place = os.environ.get("NBKUBE_SCREENSHOTS")
+    if report.when == "call" and report.failed and page is not None and place:  # type: ignore[attr-defined]
+        page.screenshot(path=Path(place) / f"FAILED-{item.name}.png")
+    return report

@@ -55,9 +55,7 @@ def test_every_view(lab: Lab, theme: str, shot: Callable[[str], None]) -> None:
     lab.page.set_viewport_size({"width": 1180, "height": 900})
     lab.open("looks.ipynb")
     if theme == "dark":
-        lab.page.get_by_role("menuitem", name="Settings").click()
-        lab.page.get_by_role("menuitem", name="Theme", exact=True).click()
-        lab.page.get_by_role("menuitem", name="JupyterLab Dark", exact=True).click()
+        lab.command("JupyterLab Dark")
         expect(lab.page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
     lab.show_panel()
     views: list[str] = []
@@ -79,7 +77,7 @@ def test_every_view(lab: Lab, theme: str, shot: Callable[[str], None]) -> None:
     lab.button("Artifacts").click()
     lab.panel.get_by_role("list", name="Files").get_by_role("button", name=re.compile("n.csv$")).first.click()
     expect(lab.panel.get_by_role("region", name=re.compile("Beginning of"))).to_be_visible()
-    lab.panel.get_by_text("Traceback").click()
+    lab.panel.get_by_text("Traceback", exact=True).click()
     look("run")
     lab.button("← All runs").click()
     expect(lab.panel.get_by_role("list", name="Runs")).to_be_visible()

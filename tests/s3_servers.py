@@ -28,14 +28,14 @@ KEYS = {
 }
 """The same for all servers of this process, so that only the endpoint tells them apart."""
 
+_CACHE = Path(os.environ.get("NBKUBE_BENCH_CACHE") or Path.home() / ".cache" / "nbkube" / "bench")
 _AWS = ("AWS_", "NBKUBE_S3_")
 _running: dict[str, S3Server] = {}
 
 
 def find_binary(kind: str) -> str:
     """Return the path of a server's binary; skip the test (or fail it, see above) where there is none."""
-    cache = Path(os.environ.get("NBKUBE_BENCH_CACHE") or Path.home() / ".cache" / "nbkube" / "bench")
-    built = sorted(path for path in cache.glob(f"parts/{kind}-*/{kind}") if os.access(path, os.X_OK))
+    built = sorted(path for path in _CACHE.glob(f"parts/{kind}-*/{kind}") if os.access(path, os.X_OK))
     found = shutil.which(kind) or (str(built[-1]) if built else None)
     if found is None:
         reason = f"no {kind} in PATH or among the bench's parts: `python -m tests.cluster build` makes it"

@@ -44,8 +44,9 @@ class Bucket:
         return self.key if not self.key or self.key.endswith("/") else self.key + "/"
 
     def below(self, name: str) -> Bucket:
-        """Return the key with this name in this folder."""
-        return Bucket(self.bucket, _checked(self.folder + name), self.connection)
+        """Return the key with this name (a folder's if it ends in '/') in this folder."""
+        _checked((self.folder + name).removesuffix("/"))
+        return Bucket(self.bucket, self.folder + name, self.connection)
 
     def list(self, *, recursive: bool) -> Iterator[Listed]:
         """Yield key, size and time of the file itself or, for a folder, of what is in it; folders have no size."""

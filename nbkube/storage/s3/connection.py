@@ -11,6 +11,7 @@ import email.utils
 import hashlib
 import os
 import random
+import re
 import threading
 import time
 import weakref
@@ -37,14 +38,22 @@ PARALLEL = 4
 
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 30.0
-_FIRST_SECONDS = 10.0
+_FIRST_SECONDS = 6.0
 _PATIENCE_SECONDS = 60.0
 _SKEW_SECONDS = 240.0
 _REPEATED = frozenset({408, 429, 500, 502, 503, 504})
 _REPEATED_CODES = frozenset({"ConditionalRequestConflict", "OperationAborted", "RequestTimeout", "SlowDown"})
 _BAD_CREDENTIALS = frozenset(
-    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+    {
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "InvalidToken",
+        "TokenRefreshRequired",
+        "XAdminUserNotFound",
+    }
 )
+_ABSENT_CODES = frozenset({"", "NoSuchKey", "NoSuchUpload"})  # 404 also tells of missing buckets and users
 _EMPTY = hashlib.sha256(b"").hexdigest()
 
 
@@ -141,12 +150,13 @@ class Connection:
     ) -> Answer:
         """Send a request until one of the accepted statuses comes back.
 
+        A 404 counts as accepted only if it is the object that is missing, not the bucket or the user.
         Requests that change something are made so that a repetition does no harm: whoever sends one looks at
         `Answer.repeated` where an earlier try may already have met the condition.
 
         Raises:
             StorageError: the server refuses, or cannot be reached within the patience (`NBKUBE_S3_PATIENCE` seconds,
-                60 unless set; ten where it has never answered).
+                60 unless set; six where it has never answered).
         """
         repeated = False
         refreshed = False
@@ -157,7 +167,7 @@ class Connection:
                 attempt(lost)
                 repeated = True
                 continue
-            if answer.status in accept:
+            if answer.status in accept and (answer.status != 404 or answer.code in _ABSENT_CODES):
                 return msgspec.structs.replace(answer, repeated=repeated)
             if answer.status in (401, 403) and not refreshed:
                 refreshed = True
@@ -173,13 +183,13 @@ class Connection:
     def client_call(self, act: Callable[[Minio], _T]) -> _T:
         """Carry out calls of minio's client under the same rules; `act` may be run several times."""
         import urllib3
-        from minio.error import MinioException, S3Error, ServerError
+        from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
         refreshed = False
         for attempt in self._tries():
             try:
                 result = act(self.client())
-            except (S3Error, ServerError) as error:
+            except (S3Error, ServerError, InvalidResponseError) as error:
                 answer = self._answer_of(error)
                 if answer.status in (401, 403) and not refreshed:
                     refreshed = True
@@ -191,7 +201,9 @@ class Connection:
                 attempt(lost)
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 attempt(self._lost(error))
-            except (MinioException, ElementTree.ParseError, ValueError) as error:
+            except ElementTree.ParseError:
+                attempt(_LostError("its replies are cut off"))
+            except (MinioException, ValueError) as error:
                 raise StorageError(f"{self.server.endpoint} does not answer as an S3 server does: {error}.") from error
             else:
                 self._reached = True
@@ -257,8 +269,13 @@ class Connection:
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._lost(error) from error
+        found = {name.lower(): value for name, value in response.headers.items()}
+        plain = not query or "partNumber" in query
+        tagged = bool(key) and plain and response.status in (200, 206) and method in ("GET", "HEAD", "PUT")
+        if not _is_whole(method, response.status, found, tagged=tagged):
+            raise _LostError("its replies are cut off")
         self._reached = True
-        return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, response.data)
+        return Answer(response.status, found, response.data)
 
     def _connections(self) -> urllib3.PoolManager:
         if self._pool is None or self._pid != os.getpid():
@@ -328,9 +345,11 @@ class Connection:
         return _LostError(f"it answers {answer.status} {code}".rstrip(), pause)
 
     def _answer_of(self, error: Any) -> Answer:
-        """Return the reply behind an error of minio's client."""
+        """Return the reply behind an error of minio's client; a gateway's reply without XML is only in its text."""
         response = getattr(error, "response", None)
         status = getattr(response, "status", 0) or getattr(error, "status_code", 0)
+        if not status and (told := re.search(r"Response code: (\d+)", str(error))):
+            status = told[1]
         headers = {name.lower(): value for name, value in getattr(response, "headers", {}).items()}
         document = b""
         if code := getattr(error, "code", ""):
@@ -347,7 +366,7 @@ class Connection:
                 answer = self._send("GET", key, {}, {"Range": "bytes=0-0"}, None)
         code, message = error_code(answer.data)
         where = f"s3://{self.bucket} at {self.server.endpoint}"
-        if code == "NoSuchBucket" or (answer.status == 404 and not key):
+        if code == "NoSuchBucket" or (answer.status == 404 and not key and not code):
             return NoBucketError(f"{where}: there is no such bucket. `nbkube storage mb s3://{self.bucket}` makes it.")
         if skew := self._skew(code, answer):
             return StorageError(f"{where} refuses: {skew}. Set the clock, then run the command again.")
@@ -388,7 +407,7 @@ class Connection:
     def require_bucket(self) -> None:
         """Raise where the bucket does not exist; asked once, since a missing object looks like a missing bucket."""
         if not self._bucket_seen:
-            self.request("HEAD", "", frozenset({200}))
+            self.request("GET", "", frozenset({200, 403}), query={"location": ""})
             self._bucket_seen = True
 
 
@@ -414,6 +433,17 @@ def _seconds(text: str) -> float:
         return max(0.0, float(text or 0))
     except ValueError:
         raise LocationError(f"NBKUBE_S3_PATIENCE={text[:40]!r} is no number of seconds.") from None
+
+
+def _is_whole(method: str, status: int, headers: Mapping[str, str], *, tagged: bool) -> bool:
+    """Tell whether a reply's headers have arrived as a whole: the HTTP library takes those of a broken connection, too.
+
+    Servers send Date, Content-Length and ETag in different places, and one of them among the last.
+    """
+    if status >= 500:
+        return True
+    sized = method == "HEAD" or status in (204, 304) or "content-length" in headers or "transfer-encoding" in headers
+    return sized and "date" in headers and (not tagged or "etag" in headers)
 
 
 def _innermost(error: BaseException) -> BaseException:

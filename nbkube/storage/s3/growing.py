@@ -80,7 +80,7 @@ class Growing:
     """The growing records of one store in one process; all `S3Store`s of a place share it."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self.connection = connection
         self._records: dict[str, _Record] = {}
         self._lock = threading.Lock()
         self._epochs: dict[tuple[str, str], str] = {}
@@ -166,13 +166,13 @@ class Growing:
     def _sent(self, record: _Record, data: bytes) -> bool:
         """Try to write one piece: as a part if the record is known, else as its beginning; False: look again."""
         if record.epoch and time.monotonic() - record.used > _IDLE_SECONDS:
-            now = records.look(self._connection, record.key)
+            now = records.look(self.connection, record.key)
             if now is None or now.etag != record.etag or now.kind != _kind(record.epoch):
                 record.epoch = ""
         if not record.epoch:
             return self._begin(record, data)
         part = _part_key(record.key, record.epoch, record.next)
-        if records.put(self._connection, part, data, records.ABSENT) is None:
+        if records.put(self.connection, part, data, records.ABSENT) is None:
             record.epoch = ""
             return False
         self._seen.add(part, data)
@@ -183,19 +183,19 @@ class Growing:
     def _begin(self, record: _Record, data: bytes) -> bool:
         """Create the record with a first piece; or take over what is there: then tell whether the piece is in it."""
         epoch = os.urandom(8).hex()
-        etag = records.create(self._connection, record.key, data, kind=_kind(epoch))
+        etag = records.create(self.connection, record.key, data, kind=_kind(epoch))
         if etag is not None:
             self._know(record, epoch, etag, data)
             return True
-        found = records.look(self._connection, record.key)
+        found = records.look(self.connection, record.key)
         if found is None or found.kind == records.GONE:
             return False
         if not found.kind:  # a plain record begins to grow
-            whole = records.get(self._connection, record.key)
+            whole = records.get(self.connection, record.key)
             if whole is None or whole.kind:
                 return False
             content = whole.data + data
-            etag = records.put(self._connection, record.key, content, records.matching(whole.etag), kind=_kind(epoch))
+            etag = records.put(self.connection, record.key, content, records.matching(whole.etag), kind=_kind(epoch))
             if etag is None:
                 return False
             self._know(record, epoch, etag, content)
@@ -223,7 +223,7 @@ class Growing:
         old, count = record.epoch, record.next
         epoch = "" if last else os.urandom(8).hex()
         kind = _kind(epoch) if epoch else ""
-        etag = records.put(self._connection, record.key, content, records.matching(record.etag), kind=kind)
+        etag = records.put(self.connection, record.key, content, records.matching(record.etag), kind=kind)
         if etag is None:
             record.epoch = ""
             return
@@ -234,8 +234,8 @@ class Growing:
         from minio.deleteobjects import DeleteObject
 
         if keys:
-            bucket = self._connection.bucket
-            self._connection.client_call(
+            bucket = self.connection.bucket
+            self.connection.client_call(
                 lambda client: list(client.remove_objects(bucket, [DeleteObject(key) for key in keys]))
             )
 
@@ -250,7 +250,7 @@ class Growing:
                     self._send(record)
         if start or record is not None:
             return self._assembled(key, start)
-        found = records.get(self._connection, key)
+        found = records.get(self.connection, key)
         if found is None or found.kind == records.GONE:
             return None
         if not found.kind:
@@ -303,9 +303,9 @@ class Growing:
         def take(one: tuple[int, str, int]) -> bool:
             place, name, skip = one
             if name == first:
-                data = records.get_from(self._connection, key, skip, etag)
+                data = records.get_from(self.connection, key, skip, etag)
             else:
-                part = records.get(self._connection, name)
+                part = records.get(self.connection, name)
                 data = None if part is None else part.data
                 if data is not None:
                     self._seen.add(name, data)
@@ -324,7 +324,7 @@ class Growing:
         known = self._epochs.get((key, etag))
         if known is not None and all(name.startswith(f"{key}{SEPARATOR}{known}.") for name, _, _ in listed):
             return known
-        found = records.look(self._connection, key)
+        found = records.look(self.connection, key)
         if found is None or found.etag != etag:
             return None
         epoch = found.kind if found.kind == records.GONE else _epoch(found.kind)
@@ -336,7 +336,7 @@ class Growing:
 
     def _listed(self, prefix: str) -> list[tuple[str, int, str]]:
         """List key, size and ETag of a record and its parts (`prefix` a key), or of its parts alone."""
-        bucket = self._connection.bucket
+        bucket = self.connection.bucket
         last = prefix.removesuffix(SEPARATOR) + SEPARATOR + "~"
 
         def ask(client: object) -> list[tuple[str, int, str]]:
@@ -349,7 +349,7 @@ class Growing:
                 found.append((one.object_name, int(one.size or 0), (one.etag or "").strip('"')))
             return found
 
-        return self._connection.client_call(ask)
+        return self.connection.client_call(ask)
 
     def _parts(self, listed: list[tuple[str, int, str]], key: str, epoch: str) -> list[tuple[str, int]]:
         """Return keys and sizes of the parts of an epoch that count: from 1 on without a gap."""
@@ -415,10 +415,12 @@ _places_lock = threading.Lock()
 
 
 def growing_at(connection: Connection, prefix: str) -> Growing:
-    """Return the growing records of a place, one object for the whole process."""
+    """Return the growing records of a place, one object for the whole process; it goes on over this connection."""
     with _places_lock:
         place = (connection.server.endpoint, connection.bucket, prefix)
-        return _places.setdefault(place, Growing(connection))
+        found = _places.setdefault(place, Growing(connection))
+        found.connection = connection
+        return found
 
 
 def finish() -> None:

@@ -48,7 +48,6 @@ def get(connection: Connection, key: str) -> Found | None:
     """Return an object, or None; a gravestone is returned as such."""
     answer = connection.request("GET", key, frozenset({200, 404}))
     if answer.status == 404:
-        _same_bucket(connection, answer)
         return None
     return _found(answer)
 
@@ -88,7 +87,6 @@ def put(
     answer = connection.request("PUT", key, frozenset({200, 404, 412}), headers=headers, body=Bytes(data))
     if answer.status == 200:
         return answer.etag
-    _same_bucket(connection, answer)
     if answer.repeated:
         current = head(connection, key)
         if current is not None and current.headers.get(ATTEMPT) == attempt:
@@ -132,9 +130,7 @@ def remove_if(connection: Connection, key: str, etag: str) -> bool:
 def delete(connection: Connection, key: str, etag: str = "") -> None:
     """Delete an object; nothing happens where there is none, or (where the server heeds it) another one."""
     condition = matching(etag) if etag else {}
-    answer = connection.request("DELETE", key, frozenset({200, 204, 404, 412}), headers=condition)
-    if answer.status == 404:
-        _same_bucket(connection, answer)
+    connection.request("DELETE", key, frozenset({200, 204, 404, 412}), headers=condition)
 
 
 def _age(answer: Answer) -> float:
@@ -145,8 +141,3 @@ def _age(answer: Answer) -> float:
     except (KeyError, TypeError, ValueError) as error:
         raise StorageError(f"the S3 server sends no dates with its replies ({error}).") from error
     return (now - made).total_seconds()
-
-
-def _same_bucket(connection: Connection, answer: Answer) -> None:
-    if answer.status == 404 and answer.code == "NoSuchBucket":
-        connection.require_bucket()

@@ -293,8 +293,6 @@ class Download:
         if answer.status == 416:  # nothing from `start` on; the refusal does not tell which version of the object
             answer = connection.request("HEAD", key, frozenset({200, 404}))
         if answer.status == 404:
-            if answer.code == "NoSuchBucket":
-                connection.require_bucket()
             raise NotFoundError(f"s3://{connection.bucket}/{key}: there is no such object.")
         self.headers = answer.headers
         self.etag = answer.etag

@@ -22,7 +22,9 @@ def section(command: str) -> str:
 
 
 def options(command: Any) -> set[str]:
-    return {name for one in command.params for name in one.opts if name.startswith("-")}
+    """The options of a command, and of all commands below it."""
+    own = {name for one in command.params for name in one.opts if name.startswith("-")}
+    return own.union(*map(options, getattr(command, "commands", {}).values()))
 
 
 def test_every_command_has_its_section() -> None:
@@ -41,4 +43,4 @@ def test_every_option_is_described(name: str) -> None:
 
 def test_common_options_are_described() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert all(f"`nbkube {name}`" in text for name in options(GROUP) if name != "--help")
+    assert all(f"`nbkube {name}`" in text for one in GROUP.params for name in one.opts if name != "--help")

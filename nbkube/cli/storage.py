@@ -1,0 +1,193 @@
+"""The commands about files in buckets and folders: storage ls, cp, rm, mb, cat."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from nbkube.cli.faults import guarded
+from nbkube.cli.terminal import is_terminal, one_line, tell, write
+
+if TYPE_CHECKING:
+    from nbkube.storage.files import FileInfo, Storage
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
+_Location = Annotated[
+    str,
+    typer.Argument(metavar="LOCATION", help="A path, or s3://BUCKET/KEY; a folder ends in '/'.", show_default=False),
+]
+_storage = typer.Typer(
+    help="Files in S3 buckets and in folders: list, copy, show, remove them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+_PROGRESS_BYTES = 32 << 20
+_PROGRESS_SECONDS = 0.5
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.add_typer(_storage, name="storage")
+
+
+def _files() -> Storage:
+    from nbkube.client import Client
+
+    return Client().storage()
+
+
+@_storage.command()
+@guarded
+def ls(
+    location: Annotated[
+        str,
+        typer.Argument(
+            metavar="[LOCATION]", help="A path, s3://BUCKET/KEY, or s3:// for all buckets.", show_default=False
+        ),
+    ] = "",
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="List all files below it.")] = False,
+    json: _Json = False,
+) -> None:
+    """List files and folders with size and time. Without a location: where NBKUBE_STORAGE points, else this folder."""
+    found = _files().walk(location, recursive=recursive)
+    if json:
+        _write_json([_as_json(one) for one in found])
+        return
+    for one in found:  # written as they come: a bucket may hold millions
+        if not write(_line(one)):
+            return
+
+
+@_storage.command()
+@guarded
+def cp(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="What to copy; with '/' at its end all files below it.")
+    ],
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="Where to; with '/' at its end the file keeps its name.")
+    ],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")] = False,
+    json: _Json = False,
+) -> None:
+    """Copy files to, from and within buckets. A file appears at its target as a whole or not at all."""
+    from nbkube.storage.disk import readable_size
+
+    progress = _Copying(shown=not quiet and is_terminal(sys.stderr))
+    size = _files().copy(source, target, progress.add)
+    progress.end()
+    if json:
+        _write_json({"source": source, "target": target, "bytes": size})
+    else:
+        tell(f"{one_line(source)} -> {one_line(target)}: {readable_size(size)}")
+
+
+@_storage.command()
+@guarded
+def rm(
+    location: _Location,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before removing a folder.")] = False,
+    json: _Json = False,
+) -> None:
+    """Remove a file; with '/' at its end all files below a folder; s3://BUCKET an empty bucket."""
+    if location.endswith("/") and not yes:
+        _confirm(location)
+    count = _files().rm(location)
+    if json:
+        _write_json({"location": location, "removed": count})
+    else:
+        tell(f"{one_line(location)}: {count} removed")
+
+
+@_storage.command()
+@guarded
+def mb(
+    location: Annotated[str, typer.Argument(metavar="BUCKET", help="The bucket to make: s3://NAME.")],
+    json: _Json = False,
+) -> None:
+    """Make a bucket (or a folder); nothing happens where it is there already."""
+    made = _files().mb(location)
+    if json:
+        _write_json({"location": location, "made": made})
+    else:
+        tell(f"{one_line(location)}: {'made' if made else 'is there already'}")
+
+
+@_storage.command()
+@guarded
+def cat(location: _Location) -> None:
+    """Write a file's bytes to standard output."""
+    with _files().open(location) as file:
+        try:
+            while piece := file.read(1 << 20):
+                sys.stdout.buffer.write(cast(bytes, piece))
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            sys.stdout = None  # nobody reads any more; nothing is left to flush
+
+
+def _confirm(location: str) -> None:
+    from nbkube.errors import NbkubeError
+
+    if not is_terminal(sys.stdin):
+        raise NbkubeError(f"{one_line(location)} is a folder: add --yes to remove all files below it.")
+    tell(f"Remove all files below {one_line(location)}? [y/N] ", end="")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        tell("Nothing is removed.")
+        raise typer.Exit(0)
+
+
+def _line(one: FileInfo) -> str:
+    from nbkube.storage.disk import readable_size
+
+    size = "-" if one.size is None else readable_size(one.size)
+    return f"{size:>12}  {_time(one.modified):<16}  {one_line(one.location, 2000)}"
+
+
+def _time(modified: float | None) -> str:
+    return "" if modified is None else f"{datetime.datetime.fromtimestamp(modified):%Y-%m-%d %H:%M}"
+
+
+def _as_json(one: FileInfo) -> dict[str, Any]:
+    modified = None if one.modified is None else datetime.datetime.fromtimestamp(one.modified, datetime.UTC).isoformat()
+    return {"location": one.location, "size": one.size, "modified": modified, "folder": one.size is None}
+
+
+def _write_json(body: object) -> None:
+    import msgspec
+
+    write(msgspec.json.encode(body).decode())
+
+
+class _Copying:
+    """A line on the terminal that counts bytes, once a copy turns out to be large."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown
+        self._start = self._told = time.monotonic()
+        self._bytes = 0
+        self._lines = 0
+        self._lock = threading.Lock()
+
+    def add(self, count: int) -> None:
+        """Count bytes that have been copied; from any thread."""
+        from nbkube.storage.disk import readable_size
+
+        with self._lock:
+            self._bytes += count
+            now = time.monotonic()
+            if self._shown and self._bytes >= _PROGRESS_BYTES and now - self._told >= _PROGRESS_SECONDS:
+                self._told = now
+                self._lines += 1
+                speed = self._bytes / (now - self._start)
+                tell(f"\r{readable_size(self._bytes)} copied, {readable_size(speed)}/s \x1b[K", end="")
+
+    def end(self) -> None:
+        """Remove the line."""
+        if self._lines:
+            tell("\r\x1b[K", end="")

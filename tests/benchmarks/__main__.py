@@ -1,4 +1,4 @@
-"""All benchmarks that need nothing but this machine: `make bench`."""
+"""All benchmarks but the long one (`sentiment`), one after another: `python -m tests.benchmarks`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from tests.benchmarks import (
     conversion,
     data_path,
+    lab,
     observation,
     s3,
     startup,
@@ -16,6 +17,6 @@ from tests.benchmarks import (
 )
 
 if __name__ == "__main__":
-    parts = (startup, conversion, ten_thousand, step_overhead, warm_steps, observation, data_path, s3)
+    parts = (startup, conversion, ten_thousand, step_overhead, warm_steps, observation, data_path, s3, lab)
     kept = [part.main() for part in parts]
     sys.exit(not all(kept))

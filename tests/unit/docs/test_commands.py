@@ -71,7 +71,7 @@ def assert_shown(command: Command, output: str) -> None:
 def test_the_commands_of_a_document_work(path: Path, copy: Path) -> None:
     folder = copy / "examples" if path.parent.name == "docs" else copy
     for command in commands(path):
-        done = run(command, folder)
+        done = run(command, copy if command.line.startswith("make ") else folder)
         assert done.returncode == 0, f"{command.line}\n{done.stdout}\n{done.stderr}"
         assert_shown(command, done.stdout + "\n" + done.stderr)
 

@@ -17,6 +17,7 @@ import msgspec
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from nbkube.runs import Phase, Run, RunEvent, RunUnit
+from nbkube.storage.seal import check_line, seal
 from tests.benchmarks.measure import Line, show
 from tests.browser.lab import FLAGS
 from tests.building import CellText, write_notebook
@@ -211,13 +212,14 @@ def _write_runs(store: Path) -> None:
 def _record(store: Path, run: Run, events: list[RunEvent]) -> None:
     folder = store / "runs" / run.id
     (folder / "events").mkdir(parents=True)
-    (folder / "run.json").write_bytes(msgspec.json.encode(run))
-    (folder / "events" / "1-00000000.jsonl").write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in events))
+    (folder / "run.json").write_bytes(seal(msgspec.json.encode(run)))
+    lines = [check_line(msgspec.json.encode(one)) for one in events]
+    (folder / "events" / "1-00000000.jsonl").write_bytes(b"".join(lines))
 
 
 def _append(store: Path, run: str, event: RunEvent) -> None:
     with (store / "runs" / run / "events" / "1-00000000.jsonl").open("ab") as file:
-        file.write(msgspec.json.encode(event) + b"\n")
+        file.write(check_line(msgspec.json.encode(event)))
 
 
 def _this() -> Any:

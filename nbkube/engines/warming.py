@@ -51,7 +51,11 @@ class Warming:
                     return None
                 self._template = self._start()
             first = min({unit, *later}) if unit in self._waiting else None
-        return self._template, self._shared[first] if first is not None else ()
+            goal = self._shared[first] if first is not None else ()
+            if self._waiting:
+                # Nobody may have been served since the template was started; it must know how far it may run.
+                self._template.reach(self._shared[min(self._waiting)])
+        return self._template, goal
 
     def served(self, first: int, last: int) -> None:
         """Note that these units have a process or need none."""

@@ -53,7 +53,8 @@ class Warming:
             first = min({unit, *later}) if unit in self._waiting else None
             goal = self._shared[first] if first is not None else ()
             if self._waiting:
-                # Nobody may have been served since the template was started; it must know how far it may run.
+                # Where all earlier units needed no process, nobody has told the template yet how far it may go. Not as
+                # far as the goal: a unit that is about to be forked may begin with fewer statements.
                 self._template.reach(self._shared[min(self._waiting)])
         return self._template, goal
 

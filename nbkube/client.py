@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from nbkube.engines.control import RunControl
     from nbkube.engines.forecast import Forecast
     from nbkube.engines.local import LocalRun
-    from nbkube.engines.machine import Machine
     from nbkube.engines.model import Listener
     from nbkube.interactive.apply import Changes
     from nbkube.interactive.model import Opened, Pulled, Restored
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from nbkube.runs import Live, Phase, RunNotes, RunState, RunStore, RunUnit, Seen, StepRun
     from nbkube.runs.garbage import Collected
     from nbkube.runtime.program import Failure, StepManifest
+    from nbkube.state.snapshot import FileView
     from nbkube.storage.files import Storage
     from nbkube.storage.model import ObjectStore
     from nbkube.verify.model import Verification
@@ -92,7 +92,8 @@ class Client:
         """Return the pipeline a notebook means, faults included as diagnostics; runs and writes nothing.
 
         `content` is the notebook's JSON as it stands in an editor; without it the file is read.
-        Where an earlier run has seen steps with the same code, their edges are those it saw.
+        Where an earlier run has seen steps with the same code, their edges are those it saw. A bucket is asked only if
+        this client was given one.
 
         Raises:
             NotebookError: the file cannot be read as a notebook.
@@ -102,9 +103,11 @@ class Client:
         from nbkube.steps import build_programs
 
         pipeline = self._pipeline(path, parameters, options, content)
+        if any(one.severity == "error" for one in pipeline.diagnostics):
+            return pipeline  # it has no programs
         root, notebook = place_of(path)
-        store = self._store(root)
-        if next(iter(store.folders("runs/")), None) is None:
+        store = self._nearby_store(root)
+        if store is None or next(iter(store.folders("runs/")), None) is None:
             return pipeline
         programs = build_programs(pipeline, pipeline.values, cwd=notebook.parent.as_posix())
         return with_record(pipeline, records_of(store, notebook.as_posix(), programs))
@@ -280,7 +283,7 @@ class Client:
         """
         from nbkube.plan import Plan
 
-        plan = Plan.of(self.show(path, parameters, options), path)
+        plan = Plan.of(self._pipeline(path, parameters, options), path)
         run = plan.run("", use_cache=use_cache, engine="argo", profile=self.profile(plan.root).name)
         return self._remote(plan.root).export(plan, run, plan.submission("", use_cache=use_cache), on_event)
 
@@ -300,12 +303,6 @@ class Client:
         view = snapshot(plan.root, plan.root / STORE_FOLDER)
         return plan.pipeline, forecast(self._store(plan.root), submission, view)
 
-    def machine(self) -> Machine:
-        """Return what this machine has to offer for runs, and what of it is free now."""
-        from nbkube.engines.machine import this_machine
-
-        return this_machine(self._root())
-
     def verify(
         self,
         path: Path,
@@ -321,7 +318,6 @@ class Client:
             NotebookError: the notebook or the parameters are wrong.
             RunError: the notebook itself does not run to the same end twice.
         """
-        from nbkube.engines.local import LocalEngine
         from nbkube.plan import Plan
         from nbkube.storage import open_store
         from nbkube.verify import PipelineResult, folder_outside, verify_notebook
@@ -331,20 +327,30 @@ class Client:
             files = plan.files(place / "project")
 
             def run_pipeline(adversarial: bool) -> PipelineResult:
-                run: LocalRun | ArgoRun
                 started = time.monotonic()
-                if (engine or self.profile(plan.root).engine) == "argo":
-                    run, url = self._remote(plan.root).verifying(plan, files, adversarial=adversarial)
-                else:
-                    # A store of its own: what one run has made must not be found by the next.
-                    store = open_store(place / f"store-{int(adversarial)}")
-                    submission = plan.submission("verify", adversarial=adversarial)
-                    run, url = LocalEngine(store, place / "work", files).submit(submission, _silent), store.url
-                _wait(run)
-                seconds = time.monotonic() - started
-                return PipelineResult(run.bindings(), run.files(), run.metrics(), run.failure(), seconds, url)
+                with self._verifying(plan, files, place, engine, adversarial=adversarial) as (run, url):
+                    _wait(run)
+                    seconds = time.monotonic() - started
+                    return PipelineResult(run.bindings(), run.files(), run.metrics(), run.failure(), seconds, url)
 
             return verify_notebook(plan.subject(files), run_pipeline, open_store(place / "store"), tell)
+
+    @contextlib.contextmanager
+    def _verifying(
+        self, plan: Plan, files: FileView, place: Path, engine: str, *, adversarial: bool
+    ) -> Iterator[tuple[LocalRun | ArgoRun, str]]:
+        """Run the pipeline for a comparison on an engine; yield the run and its store's address."""
+        from nbkube.engines.local import LocalEngine
+        from nbkube.storage import open_store
+
+        if (engine or self.profile(plan.root).engine) == "argo":
+            with self._remote(plan.root).verifying(plan, files, adversarial=adversarial) as found:
+                yield found
+        else:
+            # A store of its own: what one run has made must not be found by the next.
+            store = open_store(place / f"store-{int(adversarial)}")
+            submission = plan.submission("verify", adversarial=adversarial)
+            yield LocalEngine(store, place / "work", files).submit(submission, _silent), store.url
 
     # -- runs that go on -------------------------------------------------------------------------------------------
 
@@ -404,7 +410,8 @@ class Client:
             NotFoundError: there is no such run.
             RunError: the run is going on.
         """
-        self._control().remove(self._runs().resolve(run_id))
+        run_id = self._runs().resolve(run_id)
+        self._control_of(run_id).remove(run_id)
 
     def collect(self, *, grace: float = 86400.0, dry_run: bool = False, scrub: bool = False) -> Collected:
         """Remove results and blobs that no run and no reference leads to and that were not used for `grace` seconds.
@@ -582,7 +589,7 @@ class Client:
         from nbkube.interactive.opening import open_step
 
         state = self.status(run_id)
-        default = self._store_url is None
+        default = self._store_url is None and not self._profile_name
         return open_step(self._store(), state, step, output, project=self._root(), default_store=default)
 
     def restore_step(self, run_id: str, step: str, shell: Any) -> Restored:
@@ -772,6 +779,14 @@ class Client:
     def store_url(self) -> str:
         """The address of the store of this client's project."""
         return self._store().url
+
+    def _nearby_store(self, root: Path) -> ObjectStore | None:
+        """Return the store if looking into it opens no connection, or if a person has named it; else None."""
+        try:
+            store = self._store(root)
+        except NbkubeError:
+            return None  # what is wrong with it is told by whoever needs it
+        return store if self._store_url is not None or store.url.startswith("file:") else None
 
     def _store(self, root: Path | None = None) -> ObjectStore:
         from nbkube.storage import open_store

@@ -100,6 +100,7 @@ def _nbkube_magic(line: str) -> None:
     """Run a command of nbkube on this notebook: `%nbkube show`, `%nbkube check`, `%nbkube run -p rate=0.1`."""
     import shlex
 
+    from nbkube import rich
     from nbkube.cli import kernel, main
 
     try:
@@ -109,11 +110,20 @@ def _nbkube_magic(line: str) -> None:
     try:
         if kernel.is_for_kernel(words):
             kernel.main(_with_notebook(words))
+        elif rich.can_be_rich(words) and _in_a_kernel():
+            rich.show(_with_notebook(words), main)
         else:
             main(_with_notebook(words))
     except SystemExit as end:
         if end.code not in (None, 0):
             raise _usage_error(f"%nbkube {words[0] if words else ''} ended with exit code {end.code}") from None
+
+
+def _in_a_kernel() -> bool:
+    """Tell whether a front end takes more than text."""
+    from IPython import get_ipython
+
+    return getattr(get_ipython(), "kernel", None) is not None
 
 
 def _with_notebook(words: list[str]) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from nbkube.cluster import Cluster, connect
 from nbkube.engines.argo.cluster import ClusterWorkflows
@@ -14,15 +16,17 @@ from nbkube.engines.argo.engine import ArgoEngine, ArgoRun
 from nbkube.engines.argo.prepare import exported
 from nbkube.engines.argo.target import Target
 from nbkube.engines.model import Listener, Submission
-from nbkube.errors import NotebookError
+from nbkube.errors import NbkubeError, NotebookError
 from nbkube.notebook.names import slug
 from nbkube.plan import Plan
 from nbkube.preflight import look, refusals
 from nbkube.profiles.model import Profile
-from nbkube.runs import Run, new_run_id
+from nbkube.runs import Run, RunStore, new_run_id
 from nbkube.state.snapshot import FileView
 from nbkube.state.workspace import remove_tree
 from nbkube.storage.model import ObjectStore
+
+_MANY_FILES = 50
 
 
 class Remote:
@@ -42,8 +46,9 @@ class Remote:
         self._profile = profile
         self._store = store
         self._work = work
+        target = Target.of(profile, profile.namespace)
         self._cluster: Cluster = connect(profile.context, profile.namespace)
-        self._target = Target.of(profile, self._cluster.namespace)
+        self._target = replace(target, namespace=self._cluster.namespace)
         self._workflows = ClusterWorkflows(self._cluster)
 
     def control(self) -> ArgoControl:
@@ -78,10 +83,18 @@ class Remote:
         """Return the engine for one run."""
         return ArgoEngine(self._store, view, self._target, self._workflows, run=run, uploading=uploading)
 
-    def verifying(self, plan: Plan, view: FileView, *, adversarial: bool) -> tuple[ArgoRun, str]:
-        """Run a notebook for a comparison: nothing that another run has made is used. Return the run, and its store."""
+    @contextmanager
+    def verifying(self, plan: Plan, view: FileView, *, adversarial: bool) -> Iterator[tuple[ArgoRun, str]]:
+        """Run a notebook for a comparison: nothing that another run has made is used, and the run is not kept.
+
+        Yields the run and its store's address.
+        """
         submission = plan.submission(new_run_id(), use_cache=False, adversarial=adversarial)
-        return self.engine(view).submit(submission, lambda _: None), self._store.url
+        try:
+            yield self.engine(view).submit(submission, lambda _: None), self._store.url
+        finally:
+            with suppress(NbkubeError):  # one that still goes on stays in the list
+                RunStore(self._store).remove(submission.run)
 
     def _look_over(self, plan: Plan, tell: Listener) -> None:
         around = look(self._cluster, self._profile, plan.pipeline.steps)
@@ -105,4 +118,14 @@ class Remote:
 
 
 def _uploading(tell: Listener) -> Callable[[int, int], None]:
-    return lambda done, total: tell({"event": "uploading", "done": done, "total": total})
+    """Tell of many files in tenths: most projects are sent before anybody would read it."""
+    told = 0
+
+    def uploading(done: int, total: int) -> None:
+        nonlocal told
+        tenth = 10 * done // total
+        if total >= _MANY_FILES and tenth > told:
+            told = tenth
+            tell({"event": "uploading", "done": done, "total": total})
+
+    return uploading

@@ -47,6 +47,9 @@ class Walker:
         self.walks[name].suspended = paused
 
     def watch(self, name: str) -> Iterator[News | None]:
+        if name not in self.walks:
+            yield WorkflowNews("Gone")
+            return
         walk = self.walks[name]
         while True:
             try:

@@ -10,7 +10,7 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 
 import { Chips } from './chips';
 import { addTagCommands } from './commands';
-import { Api, reason } from './core/api';
+import { Api } from './core/api';
 import { hasEnded } from './core/format';
 import { PanelState } from './core/panel';
 import { RunsModel } from './core/runs';
@@ -49,6 +49,9 @@ const service: JupyterFrontEndPlugin<INbkube> = {
       runs,
       state,
       notebooks,
+      open: async path => {
+        await app.commands.execute('docmanager:open', { path });
+      },
       jump: async (path, cell, line) => {
         const panel = panelAt(path) ?? ((await app.commands.execute('docmanager:open', { path })) as NotebookPanel);
         await panel.context.ready;
@@ -164,13 +167,6 @@ const panel: JupyterFrontEndPlugin<void> = {
     if (restorer) {
       void restorer.restore(tracker, { command: 'nbkube:open-runs', name: () => 'runs' });
     }
-    const look = () => {
-      nbkube.api.information().then(
-        found => nbkube.state.setInformation(found, ''),
-        error => nbkube.state.setInformation(null, reason(error))
-      );
-    };
-    widget.shown.connect(() => nbkube.state.information ?? look());
     tellEnds(nbkube, () => widget.isVisible, run => {
       nbkube.state.show({ kind: 'run', run });
       open();

@@ -1,17 +1,14 @@
 import { ReactWidget } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
-import { Signal } from '@lumino/signaling';
 import React from 'react';
 
+import { reason } from './core/api';
 import { Panel } from './core/panel';
 import { pipelineIcon } from './icons';
 import type { INbkube } from './tokens';
 
 /** The panel as a widget of JupyterLab. While it is hidden nothing is analysed. */
 export class NbkubePanel extends ReactWidget {
-  /** Emitted whenever it comes to sight. */
-  readonly shown = new Signal<this, void>(this);
-
   constructor(
     private readonly nbkube: INbkube,
     private readonly runsOnly = false
@@ -30,15 +27,13 @@ export class NbkubePanel extends ReactWidget {
   protected override onAfterShow(message: Message): void {
     super.onAfterShow(message);
     this.follow();
-    this.shown.emit();
   }
 
   protected override onAfterAttach(message: Message): void {
     super.onAfterAttach(message);
     if (this.isVisible) {
       this.follow();
-      this.shown.emit();
-    }
+      }
   }
 
   protected override onBeforeHide(message: Message): void {
@@ -59,19 +54,24 @@ export class NbkubePanel extends ReactWidget {
     }
     state.setNotebook(notebooks.current);
     const path = notebooks.current?.path;
-    if (path !== undefined || !this.looked) {
-      this.looked = true;
-      runs.project = path ?? '';
-      if (path === undefined) {
-        void runs.refresh();
-      }
+    if (path === undefined && this.looked) {
+      return;
     }
+    if (!this.looked) {
+      this.looked = true;
+      void runs.refresh();
+    }
+    runs.look({ path: path ?? '' });
+    this.nbkube.api.information(path ?? '').then(
+      found => state.setInformation(found, ''),
+      error => state.setInformation(null, reason(error))
+    );
   }
 
   private looked = false;
 
   protected override render(): React.JSX.Element {
-    const { api, state, runs, jump } = this.nbkube;
+    const { api, state, runs, jump, open } = this.nbkube;
     return (
       <Panel
         api={api}
@@ -79,6 +79,7 @@ export class NbkubePanel extends ReactWidget {
         runs={runs}
         runsOnly={this.runsOnly}
         onJump={(path, cell, line) => void jump(path, cell, line)}
+        onOpen={path => void open(path)}
       />
     );
   }

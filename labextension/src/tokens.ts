@@ -11,6 +11,8 @@ export interface INbkube {
   readonly runs: RunsModel;
   readonly state: PanelState;
   readonly notebooks: Notebooks;
+  /** Open a notebook; its path as the server names it. */
+  open(path: string): Promise<void>;
   /** Show a cell of a notebook, which is opened if need be. */
   jump(path: string, cell: number | string, line: number | null): Promise<void>;
 }

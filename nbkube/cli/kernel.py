@@ -10,6 +10,7 @@ import typer
 
 from nbkube.cli.faults import guarded
 from nbkube.cli.terminal import one_line, safe, tell
+from nbkube.errors import NbkubeError
 
 if TYPE_CHECKING:
     from nbkube.client import Client
@@ -95,6 +96,12 @@ def run(
     from nbkube.cli import arguments, results, running
     from nbkube.client import Client
 
+    if _store_of_opened is not None:
+        # It works in a copy of the files, which no other step would see.
+        raise NbkubeError(
+            "This kernel holds an opened step. Fix: take your changes back with nbkube apply and run the notebook; "
+            "finished steps are kept."
+        )
     path = arguments.existing_notebook(notebook)
     client = Client(path.parent, store=store)
     options = arguments.step_options(set_ or ())

@@ -112,6 +112,8 @@ def message_of(event: Mapping[str, Any]) -> str:
             return "paused: what is running goes on to its end, nothing else starts"
         case "run-resumed":
             return "goes on"
+        case "uploading":
+            return f"project files in the store: {event.get('done')} of {event.get('total')}"
         case "contact":
             return f"no contact: {one_line(event.get('reason', ''))}" if event.get("lost") else "contact again"
     return ""

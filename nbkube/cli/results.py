@@ -115,6 +115,8 @@ def show_status(client: Client, name: str, *, json: bool) -> int:
     write(f"{one_line(state.run.notebook)}, run {state.run.id}: {', '.join(one for one in facts if one)}")
     if state.reason:
         write(one_line(state.reason))
+    if state.run.begins:
+        write(f"Begun at step {one_line(state.run.begins)} with the variables of a live kernel.")
     if state.run.parameters:
         given = [f"{one_line(name)}={tables.number(value)}" for name, value in state.run.parameters.items()]
         write(f"Parameters: {', '.join(given)}")

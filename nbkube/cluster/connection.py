@@ -154,8 +154,10 @@ class Connection:
     def _checked(self, response: BaseHTTPResponse, what: str) -> BaseHTTPResponse:
         if response.status < 300:
             return response
-        with response:
+        try:
             raise failures.translate(response.status, response.data, what, self.access)
+        finally:
+            response.release_conn()
 
     def _renew(self) -> None:
         self.access, self._settings = self._again()

@@ -13,7 +13,7 @@ import msgspec
 from nbkube.cluster.connection import Connection, backoff, lines, reason
 from nbkube.cluster.failures import ExpiredError, unreachable
 from nbkube.cluster.model import Change, Kind, Manifest
-from nbkube.errors import ClusterError, NbkubeError
+from nbkube.errors import ClusterError, ForbiddenError, NbkubeError
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -107,14 +107,14 @@ class Watch:
     def __iter__(self) -> Iterator[Change]:
         yield from self._tracker.listed(*self._list())
         yield Change("synced")
-        expired = False
+        expired = worked = False
         failures = 0
         since = 0.0
         while not self._closed.is_set():
             started = time.monotonic()
             try:
                 for change in self._round(expired):
-                    lost, failures, expired = failures > 1, 0, False
+                    lost, failures, expired, worked = failures > 1, 0, False, True
                     if lost or change.what != "found":
                         yield change
             except ExpiredError:
@@ -122,7 +122,8 @@ class Watch:
             except NbkubeError as error:
                 failures += 1
                 since = since if failures > 1 else started
-                if not isinstance(error, ClusterError) and time.monotonic() - since > REFUSED_SECONDS:
+                refused = isinstance(error, ForbiddenError) or not isinstance(error, ClusterError)
+                if refused and (not worked or time.monotonic() - since > REFUSED_SECONDS):
                     raise
                 if failures > 1:
                     yield Change("lost" if failures == 2 else "idle", reason=str(error))

@@ -11,7 +11,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -19,9 +19,11 @@ from nbkube.engines.model import UnitPlan
 from nbkube.errors import Diagnostic, Place
 from nbkube.pipeline.model import StepOptions
 from nbkube.pipeline.quantities import quantity
-from nbkube.runtime.attempt import Attempt
 from nbkube.runtime.cgroups import MemoryGroup, cpu_limit, hierarchy, memory_limit
 from nbkube.runtime.program import Failure
+
+if TYPE_CHECKING:
+    from nbkube.runtime.attempt import Attempt
 
 OOM = "OOM"
 _AMD_NODES = Path("/sys/class/kfd/kfd/topology/nodes")

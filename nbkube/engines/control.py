@@ -50,6 +50,7 @@ class RunControl:
         detached.clean_work(self._work)
         with detached.Supervisor(self._store, self._work, run.id) as supervisor:
             place = self._work / run.id
+            place.mkdir(mode=0o700, exist_ok=True)
             view = files(place, self._work.parent)
             save_view(view, place / detached.BASE)
             detached.keep_submission(self._store, submission)
@@ -102,15 +103,20 @@ class RunControl:
 
     def resume(self, run_id: str) -> RunState:
         """Let a run go on; return its state when it does."""
-        state = self._here(run_id)
-        if state.phase is Phase.PAUSED:
-            self._ask(run_id, "resume")
-            return self._until(run_id, lambda state: state.phase is not Phase.PAUSED, _PATIENCE)
-        if state.phase not in (Phase.RUNNING, Phase.SUCCEEDED):
+        until = time.monotonic() + _PATIENCE
+        while True:
+            state = self._here(run_id)
+            if state.phase is Phase.PAUSED:
+                self._ask(run_id, "resume")
+                return self._until(run_id, lambda state: state.phase is not Phase.PAUSED, _PATIENCE)
+            if state.phase in (Phase.RUNNING, Phase.SUCCEEDED):
+                return state
             detached.load_submission(self._store, run_id)
             with detached.Supervisor(self._store, self._work, run_id) as supervisor:
-                supervisor.go(resume=True)
-        return self._runs.load(run_id)
+                answer = supervisor.go(resume=True)
+            if answer != detached.BUSY or time.monotonic() > until:
+                return self._runs.load(run_id)
+            time.sleep(_PAUSE)  # its last process is about to go, or somebody else's is about to begin
 
     def remove(self, run_id: str) -> None:
         """Remove a run's records and what it has left in the work folder. Raises `RunError` if it is going on."""

@@ -40,6 +40,7 @@ BASE = "base"
 """The folder, in a run's work folder, of the project's files as they were when the run was made."""
 
 GOING = "going"
+BUSY = "busy"
 ENDED = "ended"
 
 
@@ -181,7 +182,7 @@ class Supervisor:
         self._first.wait()
 
     def go(self, *, resume: bool = False) -> str:
-        """Let the run begin; return once it has: `going`, or `ended` if the run turns out to need nothing.
+        """Let the run begin and return once it has: `going`; `busy`: another process has it; `ended`: it needs nothing.
 
         Raises:
             RunError: the process could not take up the run; says why.
@@ -192,7 +193,7 @@ class Supervisor:
             answer = self._connection.recv(1 << 16).decode("utf-8", "replace")
         except (OSError, TimeoutError):
             answer = ""
-        if answer in (GOING, ENDED):
+        if answer in (GOING, BUSY, ENDED):
             return answer
         raise RunError(answer or f"the process of run {self._run_id} could not start: {self._last_words()}")
 

@@ -13,6 +13,7 @@ from nbkube.engines.budget import Budget, MemoryLimit, machine
 from nbkube.engines.model import Listener, Submission
 from nbkube.engines.results import Result, Results, ended
 from nbkube.engines.schedule import Group, Outcome, Schedule, State
+from nbkube.engines.warming import Warming
 from nbkube.errors import NbkubeError
 from nbkube.runtime import cache
 from nbkube.runtime.attempt import Attempt, Executed
@@ -55,7 +56,8 @@ class LocalRun:
         self._listener = listener
         self._work = work / submission.run
         self._results = Results(store, submission, self._tell_damage)
-        self._schedule: Schedule[Result] = Schedule(submission.units, submission.edges, submission.bindings)
+        self._warming = Warming(submission, view, store, self._work / "template")
+        self._schedule: Schedule[Result] = Schedule(self._results.reordered(), submission.edges, submission.bindings)
         self._budget = Budget(submission.units, machine())
         self._changed = threading.Condition()
         self._threads: dict[int, tuple[str, Attempt | None]] = {}
@@ -139,6 +141,8 @@ class LocalRun:
             self._fault = fault
         finally:
             phase = self._phase()
+            self._results.keep_observed(list(self._schedule.groups.values()))
+            self._warming.close()
             remove_tree(self._work)
             self._listener({"event": "run-ended", "phase": phase, **self._summary()})
             self._ended.set()
@@ -244,6 +248,7 @@ class LocalRun:
             return
         if result.failure is not None and result.failure.type == HOLE and self._join_to_maker(group, result):
             return
+        self._warming.served(group.first, group.last)
         group.outcome = result
         group.state = State.FAILED if result.failure else State.DONE
         self._report(group, result)
@@ -345,11 +350,14 @@ class LocalRun:
         def listen(event: Mapping[str, Any]) -> None:
             self._listener({"step": name, **event})
             limit.watch(event, attempt)
+            if event["event"] == "started":
+                self._warming.served(group.first, group.last)
 
-        attempt = Attempt(task, view, self._store, listen)
         with self._changed:
             if not self._is_current(group, token):
                 return None
+            warm = self._warming.template(group.first, self._pending())
+            attempt = Attempt(task, view, self._store, listen, warm=warm)
             self._threads[group.first] = (token, attempt)
         started = time.time()
         try:
@@ -366,6 +374,9 @@ class LocalRun:
         if failure.kind == "cancelled":
             return None
         return self._results.failed(group, token, bindings, finished, failure, started)
+
+    def _pending(self) -> list[int]:
+        return [first for first, group in self._schedule.groups.items() if group.state is State.PENDING]
 
     def _is_current(self, group: Group[Result], token: str) -> bool:
         """Tell whether a thread's group is still its own: not cancelled, not swallowed by another."""

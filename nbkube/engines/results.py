@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
+from nbkube.engines.independence import Observed, reordered
 from nbkube.engines.model import Submission, UnitPlan
 from nbkube.engines.schedule import Group, Outcome
+from nbkube.errors import StorageError
 from nbkube.runtime import cache
 from nbkube.runtime.attempt import Finished
 from nbkube.runtime.commit import commit, distributions, installed_versions
@@ -85,6 +89,18 @@ class Results:
         digests = [unit.program.digest for unit in self._units(group)]
         self._store.write(f"records/{digests[0]}.json", msgspec.json.encode(digests))
 
+    def all_remembered(self) -> list[tuple[int, int]]:
+        """Return the first and last of all units that an earlier run of this code ran in one process."""
+        # One request tells which units to ask for: most pipelines have none.
+        names = set(self._store.list("records/"))
+        found: list[tuple[int, int]] = []
+        for at, unit in enumerate(self._submission.units):
+            if f"records/{unit.program.digest}.json" in names and not any(first <= at <= last for first, last in found):
+                last = self.remembered(Group(at, at))
+                if last > at:
+                    found.append((at, last))
+        return found
+
     def remembered(self, group: Group[Result]) -> int:
         """Return the last unit that an earlier run of this code ran in one process with the group's first."""
         data = self._store.read(f"records/{self._submission.units[group.first].program.digest}.json")
@@ -92,6 +108,35 @@ class Results:
         units = self._submission.units[group.first : group.first + len(known)]
         same = [unit.program.digest for unit in units] == known
         return max(group.last, group.first + len(known) - 1) if same else group.last
+
+    def reordered(self) -> tuple[UnitPlan, ...]:
+        """Return the units of the run, waiting for each other as far as earlier runs have shown that they must."""
+        return reordered(self._submission.units, self._submission.edges, self._observed())
+
+    def keep_observed(self, groups: Sequence[Group[Result]]) -> None:
+        """Keep what was seen of units for the next run; advice only, so the last writer may win."""
+        units = self._submission.units
+        digests = {unit.program.digest for unit in units}
+        known = self._observed()
+        seen = {digest: one for digest, one in known.items() if digest in digests} | {
+            units[group.first].program.digest: Observed.of(group.outcome)
+            for group in groups
+            if group.outcome is not None and group.outcome.failure is None and group.first == group.last
+        }
+        if seen != known and not self._submission.adversarial:
+            with contextlib.suppress(StorageError):
+                self._store.write(self._observed_name(), msgspec.json.encode(seen))
+
+    def _observed(self) -> dict[str, Observed]:
+        data = self._store.read(self._observed_name()) if not self._submission.adversarial else None
+        known: dict[str, Observed] = {}
+        with contextlib.suppress(msgspec.MsgspecError):
+            known = msgspec.json.decode(data or b"{}", type=dict[str, Observed])
+        return known
+
+    def _observed_name(self) -> str:
+        notebook = self._submission.units[0].program.filename if self._submission.units else ""
+        return f"records/observed/{hashlib.sha256(notebook.encode()).hexdigest()[:32]}.json"
 
     def _units(self, group: Group[Result]) -> Sequence[UnitPlan]:
         return self._submission.units[group.first : group.last + 1]

@@ -12,7 +12,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 
-from nbkube.engines.detached import BASE, ENDED, GOING, POKE, load_submission, locked, log_path
+from nbkube.engines.detached import BASE, BUSY, ENDED, GOING, POKE, load_submission, locked, log_path
 from nbkube.engines.local import LocalEngine, LocalRun
 from nbkube.engines.model import Submission
 from nbkube.errors import NbkubeError
@@ -35,7 +35,7 @@ def supervise(url: str, folder: str, run_id: str, starter: socket.socket, *, res
 
     with locked(work, run_id) as mine:
         if not mine:
-            answer(f"run {run_id} is going on already.")
+            answer(BUSY)
             return
         try:
             supervision = _Supervision(open_store(url), work, run_id, resume=resume)

@@ -114,22 +114,34 @@ def _lines_above(path: str, cell: Cell) -> str:
 def _read_opened(path: Path) -> tuple[list[_Kept], int, Path]:
     name = os.fspath(path)
     document = parse_document(name, read_bytes(name).data)
-    origin = document.get("metadata", {}).get(SOURCE)
-    place = origin.get("notebook") if isinstance(origin, dict) else None
+    place = _member(_member(document, "metadata"), SOURCE).get("notebook")
     if not isinstance(place, str) or not place or "\0" in place:
-        raise NbkubeError(f"{path} is no opened step. Fix: give a file that nbkube open has written.")
+        raise _not_opened(path)
     kept: list[_Kept] = []
     added = 0
     for cell in cells_of(name, document)[1]:
         if not isinstance(cell, dict) or cell.get("cell_type") != "code":
             continue
         text = _text_of(cell)
-        known = cell.get("metadata", {}).get(SOURCE)
-        if isinstance(known, dict):
-            kept.append(msgspec.convert({**known, "text": text.removeprefix(REPLAYED + "\n")}, _Kept))
+        known = _member(_member(cell, "metadata"), SOURCE)
+        if known:
+            try:
+                kept.append(msgspec.convert({**known, "text": text.removeprefix(REPLAYED + "\n")}, _Kept))
+            except msgspec.ValidationError:
+                raise _not_opened(path) from None
         elif text.strip() and "%nbkube restore" not in text:
             added += 1
     return kept, added, Path(os.path.normpath(path.absolute().parent / place))
+
+
+def _member(owner: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return an object in an object of the file; an empty one where there is something else."""
+    found = owner.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _not_opened(path: Path) -> NbkubeError:
+    return NbkubeError(f"{path} is no opened step. Fix: give a file that nbkube open has written.")
 
 
 def _text_of(cell: dict[str, Any]) -> str:

@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from nbkube.errors import NbkubeError
 from nbkube.interactive.model import Opened, StepInputs
+from nbkube.interactive.outputs import shown_in_run
 from nbkube.interactive.position import Position
 from nbkube.notebook.model import Notebook
 from nbkube.runtime.program import CellProgram
@@ -25,8 +24,6 @@ REPLAYED = "%%replayed"
 SOURCE = "nbkube_source"
 """Key of the metadata that tells a cell's origin (`cell`, `id`, `sha256` of its text) and the notebook's (`notebook`,
 `run`, `step`). Not `nbkube`: that holds a step's options."""
-
-_MOST_OUTPUT = 1 << 20
 
 
 def write_opened(
@@ -53,7 +50,7 @@ def write_opened(
     Raises:
         NbkubeError: the file exists.
     """
-    outputs = _outputs(inputs, store)
+    outputs = shown_in_run(inputs, store)
     cells = [_markdown(_heading(inputs, position, doubts)), _code(_restoring(inputs, address))]
     for _, cell in position.replayed:
         cells.append(_code(f"{REPLAYED}\n{cell.source}", cell, outputs.get(cell.number, [])))
@@ -159,16 +156,3 @@ def _code(source: str, cell: CellProgram | None = None, outputs: Sequence[Mappin
         "outputs": list(outputs),
         "source": source.splitlines(keepends=True),
     }
-
-
-def _outputs(inputs: StepInputs, store: ObjectStore) -> dict[int, list[dict[str, Any]]]:
-    """Return what the run's cells have shown, by cell; of much, nothing."""
-    if not inputs.executed or not store.has(inputs.executed):
-        return {}
-    found: dict[int, list[dict[str, Any]]] = {}
-    for cell in msgspec.json.decode(store.get(inputs.executed)).get("cells", ()):
-        number = cell.get("metadata", {}).get("nbkube", {}).get("cell")
-        outputs = cell.get("outputs", [])
-        if isinstance(number, int) and len(msgspec.json.encode(outputs)) <= _MOST_OUTPUT:
-            found[number] = outputs
-    return found

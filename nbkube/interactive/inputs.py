@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from nbkube.engines.detached import load_submission
+from nbkube.engines.model import Submission
 from nbkube.errors import NotFoundError
 from nbkube.interactive.model import StepInputs
-from nbkube.runs import RunState, StepRun
+from nbkube.runs import Run, RunState, StepRun
+from nbkube.runtime.cache import read_manifest
 from nbkube.runtime.program import StepManifest
 from nbkube.state.model import FileDiff, OutputRef
 from nbkube.storage.model import ObjectStore
@@ -23,7 +25,7 @@ def inputs_of(store: ObjectStore, state: RunState, name: str) -> StepInputs:
     """
     at = _index(state, name)
     first = min([at, *(_index(state, one) for one in state.steps[at].fused)])
-    submission = load_submission(store, state.id)
+    submission, tree = _submission(store, state.run)
     step = state.steps[at]
     bindings = dict(submission.bindings)
     diffs: list[FileDiff] = []
@@ -41,6 +43,7 @@ def inputs_of(store: ObjectStore, state: RunState, name: str) -> StepInputs:
         programs=own,
         bindings={key: ref for key, ref in bindings.items() if ref.kind != "deleted"},
         diffs=tuple(diffs),
+        tree=tree,
         failure=failure,
         record=_record(store, step),
         executed=step.executed,
@@ -55,10 +58,10 @@ def outputs_of(store: ObjectStore, state: RunState, name: str) -> tuple[dict[str
     """
     at = _index(state, name)
     last = max([at, *(_index(state, one) for one in state.steps[at].fused)])
-    own = read_manifest(store, state.steps[at])
+    own = result_of(store, state.steps[at])
     if own is None:
         raise NotFoundError(f"step {name} of run {state.id} has no result: it is {state.steps[at].phase}.")
-    bindings = dict(load_submission(store, state.id).bindings)
+    bindings = dict(_submission(store, state.run)[0].bindings)
     for manifest in _before(store, state, last + 1, begun=True):
         bindings.update(manifest.outputs)
     left = {key: ref for key, ref in bindings.items() if ref.kind != "deleted"}
@@ -70,7 +73,7 @@ def folder_of_notebook(inputs: StepInputs) -> str:
     return PurePosixPath(inputs.notebook).parent.as_posix()
 
 
-def read_manifest(store: ObjectStore, step: StepRun) -> StepManifest | None:
+def result_of(store: ObjectStore, step: StepRun) -> StepManifest | None:
     """Return the result of a step; None where there is none.
 
     Raises:
@@ -78,10 +81,10 @@ def read_manifest(store: ObjectStore, step: StepRun) -> StepManifest | None:
     """
     if not step.manifest:
         return None
-    data = store.read(step.manifest)
-    if data is None:
+    manifest = read_manifest(store, step.manifest)
+    if manifest is None:
         raise NotFoundError(f"the result of step {step.name} is no longer in the store. Run the notebook again.")
-    return msgspec.json.decode(data, type=StepManifest)
+    return manifest
 
 
 def _index(state: RunState, name: str) -> int:
@@ -91,11 +94,21 @@ def _index(state: RunState, name: str) -> int:
     return names.index(name)
 
 
+def _submission(store: ObjectStore, run: Run) -> tuple[Submission, str]:
+    """Return what the run's engine was given, and the digest of the project's files where the store has them."""
+    if not run.submission:
+        return load_submission(store, run.id), ""
+    from nbkube.engines.argo.launch import Launch
+
+    launch = Launch.load(store, run.submission)
+    return launch.of_run(run.id, Path(run.root)), launch.tree
+
+
 def _before(store: ObjectStore, state: RunState, first: int, *, begun: bool) -> list[StepManifest]:
     """Return the results that the unit at `first` saw, in notebook order, each once."""
     found: dict[str, StepManifest] = {}
     for step in state.steps[:first]:
-        manifest = read_manifest(store, step)
+        manifest = result_of(store, step)
         if manifest is not None:
             found[step.manifest] = manifest
         elif not begun:
@@ -109,4 +122,4 @@ def _before(store: ObjectStore, state: RunState, first: int, *, begun: bool) -> 
 def _record(store: ObjectStore, step: StepRun) -> StepManifest | None:
     if step.observed and store.has(step.observed):
         return msgspec.json.decode(store.get(step.observed), type=StepManifest)
-    return read_manifest(store, step)
+    return result_of(store, step)

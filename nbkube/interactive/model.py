@@ -15,6 +15,7 @@ class StepInputs(msgspec.Struct, frozen=True):
     """What a step of a run began with, as the store holds it.
 
     `programs` end with the step's own; those before it ran in the same process because an unstorable value joins them.
+    `tree` is the digest of the project's files as they were when the run was made, "" where they are not in the store;
     `diffs` are what earlier steps did to the project's files, in notebook order. `failure` is set where one of the
     step's cells failed; `record` is what the attempt was seen to do, None where the store does not say.
     """
@@ -29,6 +30,7 @@ class StepInputs(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     record: StepManifest | None = None
     executed: str = ""
+    tree: str = ""
 
     @property
     def program(self) -> StepProgram:

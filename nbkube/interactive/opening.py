@@ -17,6 +17,7 @@ from nbkube.notebook import Notebook, read_notebook
 from nbkube.runs import RunState
 from nbkube.runtime.isolation import folder_of
 from nbkube.state.snapshot import FileView, find_root, snapshot
+from nbkube.state.tree import load_tree
 from nbkube.storage.model import ObjectStore
 
 _ID_SHOWN = 6
@@ -46,7 +47,7 @@ def open_step(
     name = f"{notebook.stem}-{step}-{state.id[-_ID_SHOWN:]}.ipynb"
     target = output or notebook.parent / name
     position = position_of(inputs)
-    reasons = doubts(inputs, [cell for _, cell in position.replayed], _view(inputs, root))
+    reasons = doubts(inputs, [cell for _, cell in position.replayed], _view(inputs, root, store))
     address = "" if default_store and find_root(target) == root else folder_of(store.url) or store.url
     return write_opened(inputs, position, reasons, target, source=_source(notebook), store=store, address=address)
 
@@ -58,16 +59,19 @@ def restore_step(store: ObjectStore, state: RunState, step: str, shell: Any, *, 
     """
     inputs = inputs_of(store, state, step)
     root = _root(inputs, project)
-    return restore(inputs, shell, store, _view(inputs, root), root / work / f"{state.id}-{step}")
+    return restore(inputs, shell, store, _view(inputs, root, store), root / work / f"{state.id}-{step}")
 
 
 def _root(inputs: StepInputs, project: Path) -> Path:
     return Path(inputs.root) if os.path.isdir(inputs.root) else project
 
 
-def _view(inputs: StepInputs, root: Path) -> FileView:
-    """Return the files a step saw: the project's as they are now, with what earlier steps did to them."""
-    view = snapshot(root)
+def _view(inputs: StepInputs, root: Path, store: ObjectStore) -> FileView:
+    """Return the files a step saw: the project's, with what earlier steps did to them.
+
+    They are those of the run's beginning where the store has them (runs on a cluster), else as they are now.
+    """
+    view = load_tree(inputs.tree, store, root) if inputs.tree else snapshot(root)
     for diff in inputs.diffs:
         view = view.with_diff(diff)
     return view

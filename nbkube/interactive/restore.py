@@ -13,6 +13,7 @@ from nbkube.errors import RunError, StateError
 from nbkube.interactive.doubts import doubts
 from nbkube.interactive.inputs import folder_of_notebook
 from nbkube.interactive.model import Restored, StepInputs
+from nbkube.interactive.outputs import shown_in_run, shows_the_same
 from nbkube.interactive.position import position_of
 from nbkube.interactive.space import KernelSpace
 from nbkube.runs.process import is_alive, this_process
@@ -62,9 +63,13 @@ def restore(inputs: StepInputs, shell: Any, store: ObjectStore, view: FileView, 
         restore_random(space, start, seeded=is_seeded(first, space))
         if first.history:
             recall(space, shell)
+        known = shown_in_run(inputs, store)
+        others = []
         for program, cell in position.replayed:
             os.environ.update(program.env)
-            _run_cell(shell, cell)
+            shown = _run_cell(shell, cell)
+            if cell.number in known and not shows_the_same(known[cell.number], shown.stdout, shown.outputs):
+                others.append(f"cell {cell.number} shows something else now than in the run")
         os.environ.update(inputs.program.env)
     return Restored(
         names=tuple(names),
@@ -72,7 +77,7 @@ def restore(inputs: StepInputs, shell: Any, store: ObjectStore, view: FileView, 
         replayed=tuple(cell.number for _, cell in position.replayed),
         cell=position.cells[0].number if position.cells else 0,
         folder=folder,
-        doubts=doubts(inputs, [cell for _, cell in position.replayed], view),
+        doubts=(*others, *doubts(inputs, [cell for _, cell in position.replayed], view)),
     )
 
 
@@ -127,8 +132,8 @@ def _replay(shell: Any, program: StepProgram) -> None:
             ) from None
 
 
-def _run_cell(shell: Any, cell: CellProgram) -> None:
-    """Run a cell again without showing what it shows: the notebook has that from the run."""
+def _run_cell(shell: Any, cell: CellProgram) -> Any:
+    """Run a cell again and return what it shows: the notebook has that from the run already."""
     with _captured() as shown:
         result = shell.run_cell(cell.source, store_history=False)
     error = result.error_before_exec or result.error_in_exec
@@ -138,6 +143,7 @@ def _run_cell(shell: Any, cell: CellProgram) -> None:
             f"cell {cell.number} ran well in the run and fails here: {type(error).__name__}: {error}. "
             "The kernel is where that cell ended; go on from there."
         ) from None
+    return shown
 
 
 @contextlib.contextmanager

@@ -6,8 +6,10 @@ is checked by reading the result again.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,7 +38,7 @@ def script_document(path: str, text: str) -> dict[str, Any]:
         hint = "begin each cell with a line `# %%`, or give a notebook (.ipynb)"
         raise refuse(path, "no-cells", "is a Python script without cells", hint)
     try:
-        import jupytext
+        jupytext = _jupytext()
     except ImportError:
         hint = "pip install 'nbkube[jupytext]'"
         raise refuse(path, "no-jupytext", "is a script, and reading it needs jupytext", hint) from None
@@ -52,6 +54,29 @@ def script_document(path: str, text: str) -> dict[str, Any]:
         "nbformat": 4,
         "nbformat_minor": 4,
     }
+
+
+def _jupytext() -> Any:
+    """Return jupytext, loaded without the process that loading it starts: it asks `pandoc --version`.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    spec = importlib.util.find_spec("jupytext")
+    folder = next(iter(spec.submodule_search_locations or ()), None) if spec is not None else None
+    if "jupytext" in sys.modules or folder is None:
+        return importlib.import_module("jupytext")
+    beforehand = importlib.util.spec_from_file_location("jupytext.pandoc", f"{folder}/pandoc.py")
+    assert beforehand is not None
+    assert beforehand.loader is not None
+    pandoc: Any = importlib.util.module_from_spec(beforehand)
+    beforehand.loader.exec_module(pandoc)
+    ask, pandoc.pandoc_version = pandoc.pandoc_version, lambda: "N/A"
+    sys.modules["jupytext.pandoc"] = pandoc
+    try:
+        return importlib.import_module("jupytext")
+    finally:
+        pandoc.pandoc_version = ask
 
 
 def _cell(raw: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import msgspec
 
 from nbkube.errors import NbkubeError
 from nbkube.runs import RunState, RunStore, StepRun
+from nbkube.runtime.cache import read_manifest
 from nbkube.runtime.program import StepManifest, StepProgram
 from nbkube.state.model import AGAIN
 from nbkube.storage.model import ObjectStore
@@ -61,10 +62,9 @@ def records_of(store: ObjectStore, notebook: str, programs: Sequence[StepProgram
 
 
 def _record(store: ObjectStore, state: RunState, step: StepRun) -> UnitRecord | None:
-    data = store.read(step.manifest)
-    if data is None:
+    manifest = read_manifest(store, step.manifest)
+    if manifest is None:
         return None
-    manifest = msgspec.json.decode(data, type=StepManifest)
     alone = len(manifest.units) == 1
     outputs = {name: ref for name, ref in manifest.outputs.items() if ":" not in name}
     return UnitRecord(

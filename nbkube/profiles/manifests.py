@@ -75,7 +75,7 @@ def manifests(
     subjects = [_account(NOTEBOOK_ACCOUNT, where), *_people("User", users), *_people("Group", groups)]
     found = [
         _namespace(where),
-        _object("v1", "ServiceAccount", runner, where, automountServiceAccountToken=False),
+        _object("v1", "ServiceAccount", runner, where, automountServiceAccountToken=False, **_pulling(profile)),
         # Argo looks for the executor's token under this very name.
         _object("v1", "Secret", token, where, type="kubernetes.io/service-account-token")
         | {"metadata": _metadata(token, where) | {"annotations": {"kubernetes.io/service-account.name": runner}}},
@@ -100,6 +100,11 @@ def as_yaml(profile: Profile, objects: Sequence[Manifest]) -> str:
     if profile.store.secret:
         head += "# The keys of the store are in no file. Make their Secret from the variables of your shell:\n"
         head += f"#   {secret_command(profile.store.secret, where)}\n"
+    for name in profile.pull_secrets:
+        head += "# The login of the registry, likewise:\n"
+        head += (
+            f"#   kubectl create secret docker-registry {name} --namespace {where} --docker-server={_host(profile)} …\n"
+        )
     return head + yaml.safe_dump_all(objects, sort_keys=False, explicit_start=True, width=120)
 
 
@@ -109,6 +114,15 @@ def secret_command(name: str, namespace: str) -> str:
     values = " ".join(f'--from-literal={key}="${key}"' for key in keys)
     where = f" --namespace {namespace}" if namespace else ""
     return f"kubectl create secret generic {name}{where} {values}"
+
+
+def _host(profile: Profile) -> str:
+    return (profile.registry or profile.image).partition("/")[0] or "HOST"
+
+
+def _pulling(profile: Profile) -> Manifest:
+    """Return the pull secrets as an account has them: pods get those of their account."""
+    return {"imagePullSecrets": [{"name": name} for name in profile.pull_secrets]} if profile.pull_secrets else {}
 
 
 def _namespace(name: str) -> Manifest:

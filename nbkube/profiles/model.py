@@ -7,7 +7,6 @@ from typing import Literal
 import msgspec
 
 Engine = Literal["local", "argo"]
-Exposure = Literal["port-forward", "node-port", "load-balancer", "ingress"]
 
 RUNNER_ACCOUNT = "nbkube-runner"
 NOTEBOOK_ACCOUNT = "nbkube-notebook"
@@ -18,7 +17,7 @@ class StoreAccess(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab
 
     `url` is a folder or `s3://BUCKET/PREFIX`; `endpoint` the S3 server's URL for this machine, `pod_endpoint` for pods
     ("" = the same); `secret` the name of the Kubernetes Secret whose keys become the AWS variables of pods; `ca` a file
-    with the certificate authority of the endpoint, on this machine, `pod_ca` a ConfigMap whose key `ca.crt` holds it.
+    on this machine with the certificate authority of both.
     """
 
     url: str = ""
@@ -27,7 +26,6 @@ class StoreAccess(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab
     region: str = ""
     secret: str = ""
     ca: str = ""
-    pod_ca: str = ""
 
     def variables(self, *, pods: bool = False) -> dict[str, str]:
         """Return the AWS variables that lead to the S3 server and are no secrets: endpoint and region, here also the
@@ -62,9 +60,8 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
 
     `context` is a kubeconfig context ("" = the current one, or the pod's service account); `namespace` "" = the
     context's; `registry` HOST[:PORT][/PATH] for images that nbkube builds; `image` what steps run in that name none;
-    `pull_secrets` the Secrets by which nodes pull images;
-    `trust` whether results that others wrote into the store are used; `parallelism` how many steps of a run may run at
-    once (0 = no limit); `exposure` how endpoints are reached.
+    `pull_secrets` the Secrets by which nodes pull images; `parallelism` how many steps of a run may run at once (0 = no
+    limit).
     """
 
     name: str
@@ -79,9 +76,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
     priority_class: str = ""
     pull_secrets: tuple[str, ...] = ()
     allow: Allowed = Allowed()
-    trust: bool = False
     parallelism: int = 0
-    exposure: Exposure = "port-forward"
 
 
 class Profiles(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from nbkube.pipeline import quantities
 from nbkube.pipeline.option_values import image as image_reference
 from nbkube.pipeline.option_values import shown
 from nbkube.pipeline.quantities import AmountError
-from nbkube.profiles.model import Engine, Exposure, Profile
+from nbkube.profiles.model import Engine, Profile
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
@@ -64,12 +64,6 @@ def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise AmountError(f"{shown(value)} is no list", 'write ["…", "…"]')
     return tuple(_text(one) for one in value)
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise AmountError(f"{shown(value)} is neither true nor false", "write true or false, without quotes")
-    return value
 
 
 def _count(value: Any) -> int:
@@ -125,13 +119,7 @@ _TABLE = (
             functools.partial(_matching, r"[A-Za-z0-9-]+", "region", "us-east-1", 63)),
     Setting("store.secret", '"NAME"', "Kubernetes Secret that gives pods their AWS variables",
             functools.partial(_subdomain, "secret", "nbkube-store", 253)),
-    Setting("store.ca", '"FILE"', "certificate authority of the endpoint, where it is an own one", _text),
-    Setting(
-        "store.pod-ca",
-        '"NAME"',
-        "ConfigMap whose key ca.crt holds that authority for pods",
-        functools.partial(_subdomain, "config map", "store-ca", 253),
-    ),
+    Setting("store.ca", '"FILE"', "certificate authority of the endpoints, where it is an own one", _text),
     Setting("registry", '"HOST[:PORT][/PATH]"', "where images are pushed; steps may use all images below it",
             functools.partial(_matching, _REGISTRY, "registry", "registry.example:5000/team-a", 253)),
     Setting("image", '"REFERENCE"', "image of steps that name none", _image),
@@ -149,10 +137,7 @@ _TABLE = (
     Setting("allow.secrets", "[PATTERN, …]", "secrets that notebooks may name (default: none)", _texts),
     Setting("allow.volumes", "[PATTERN, …]", "existing claims that notebooks may name (default: none)", _texts),
     Setting("allow.node-selectors", "[KEY=VALUE, …]", "node labels that notebooks may ask for (default: all)", _texts),
-    Setting("trust", "true | false", "use results that others have written to the store (default: false)", _flag),
     Setting("parallelism", "COUNT", "steps of a run at once (default: 0, no limit)", _count),
-    Setting("exposure", '"port-forward" | "node-port" | "load-balancer" | "ingress"', "how endpoints are reached",
-            functools.partial(_choice, get_args(Exposure))),
 )  # fmt: skip
 
 SETTINGS: dict[str, Setting] = {one.name: one for one in _TABLE}

@@ -14,7 +14,7 @@ from nbkube.report.graph import draw_graph
 from nbkube.report.model import Report, ReportStep
 from nbkube.report.sanitise import sanitise
 
-_SIGNS = {"Succeeded": "✓", "Cached": "=", "Failed": "✗", "Skipped": "–", "Cancelled": "■", "Running": "▶"}
+SIGNS = {"Succeeded": "✓", "Cached": "=", "Failed": "✗", "Skipped": "–", "Cancelled": "■", "Running": "▶"}
 # Pictures only from the page itself, styles only its own; no script, frame, form, font or connection at all.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
@@ -119,7 +119,7 @@ def _phase(step: ReportStep) -> str:
 
 
 def _state(phase: str) -> str:
-    return f'<span class="state {_text(phase.lower())}">{_SIGNS.get(phase, "·")} {_text(phase)}</span>'
+    return f'<span class="state {_text(phase.lower())}">{SIGNS.get(phase, "·")} {_text(phase)}</span>'
 
 
 def _join(parts: Iterable[str]) -> str:

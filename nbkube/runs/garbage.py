@@ -43,20 +43,20 @@ def collect(store: CollectableStore, *, grace: float, dry_run: bool = False) -> 
     blobs = list(store.blobs())
     results = list(store.list("steps/"))
     marked, named = _roots(store)
-    freed = count = 0
+    sizes: list[int] = []
     for name in results:
-        size = 0 if name in named else store.discard_record(name, grace, dry_run=dry_run)
-        if size:
-            freed, count = freed + size, count + 1
-        else:
+        size = None if name in named else store.discard_record(name, grace, dry_run=dry_run)
+        if size is None:
             marked |= _digests(store.read(name) or b"")
-    objects = 0
+        else:
+            sizes.append(size)
+    count = len(sizes)
     for digest in blobs:
-        size = 0 if digest in marked else store.discard(digest, grace, dry_run=dry_run)
-        freed, objects = freed + size, objects + (size > 0)
-    freed += store.discard_damaged(grace, dry_run=dry_run)
-    for name in store.list("damaged/"):
-        freed += store.discard_record(name, grace, dry_run=dry_run)
+        size = None if digest in marked else store.discard(digest, grace, dry_run=dry_run)
+        sizes += [] if size is None else [size]
+    objects = len(sizes) - count
+    freed = sum(sizes) + store.discard_damaged(grace, dry_run=dry_run)
+    freed += sum(store.discard_record(name, grace, dry_run=dry_run) or 0 for name in store.list("damaged/"))
     return Collected(count, objects, freed, len(results) - count, len(blobs) - objects)
 
 

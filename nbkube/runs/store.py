@@ -67,7 +67,7 @@ class RunStore:
 
     def begin(self, run: Run) -> bool:
         """Write the submission of a run that a cluster carries out, and that it has started; False if it was there."""
-        if not self._store.create(run_name(run.id), msgspec.json.encode(run)):
+        if not self._store.create(run_name(run.id), seal(msgspec.json.encode(run))):
             return False
         self.append(run.id, RunEvent("run-started", workflow=run.workflow))
         return True

@@ -11,19 +11,22 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from nbkube.runtime.connection import Connection
+from nbkube.runtime.connection import Connection, StepProcess, spawn
 from nbkube.runtime.program import Failure, StepProgram, StepResult, StepTask
+from nbkube.runtime.template import Statements, Template, TemplateError
 from nbkube.runtime.transcript import Transcript
 from nbkube.state.model import FileDiff, FileReads, OutputRef
 from nbkube.state.snapshot import FileView
 from nbkube.state.workspace import Workspace, prepare
 from nbkube.storage.model import ObjectStore
+
+INLINE = "module://matplotlib_inline.backend_inline"
 
 SETTLE = 30.0
 """Seconds that processes which a step has started may run on after its good end."""
@@ -32,6 +35,15 @@ _START = 120.0
 """Seconds in which a process is ready even on a machine that has much to do."""
 
 Event = dict[str, Any]
+
+
+def environment_of(env: Mapping[str, str], hash_seed: str = "0") -> dict[str, str]:
+    """Return the environment of a step process whose options set the variables `env`."""
+    return {"MPLBACKEND": INLINE, **os.environ, **env, "PYTHONHASHSEED": hash_seed}
+
+
+def _private_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="nbkube-"))
 
 
 class Executed(msgspec.Struct, frozen=True):
@@ -62,6 +74,8 @@ class Attempt:
         on_event: receives progress, in the thread that calls the methods.
         python: the interpreter.
         settle: seconds that processes left behind may take to end by themselves.
+        warm: the template to fork the process from if it can be, and the statements worth waiting for; without one a
+            new interpreter is started.
     """
 
     def __init__(
@@ -73,6 +87,7 @@ class Attempt:
         *,
         python: str = sys.executable,
         settle: float = SETTLE,
+        warm: tuple[Template, Statements] | None = None,
     ) -> None:
         self._task = task
         self._view = view
@@ -80,6 +95,10 @@ class Attempt:
         self._on_event = on_event
         self._python = python
         self._settle = settle
+        self._warm = warm
+        self._forked = False
+        self._secret = secrets.token_hex(16)
+        self._inherited = FileReads()
         self._lock = threading.Lock()
         self._stopped: Failure | None = None
         self._connection: Connection | None = None
@@ -96,26 +115,27 @@ class Attempt:
             StateError: the workspace cannot be prepared.
         """
         self._started = time.monotonic()
-        self._private = Path(tempfile.mkdtemp(prefix="nbkube-"))
+        self._private = _private_folder()
         self._transcript = Transcript(self._on_event)
         self._transcript.expect(self._task.program.cells)
-        secret = secrets.token_hex(16)
-        self._transcript.begin(secret)
-        with self._lock:
-            if self._stopped is not None:
-                self._transcript.close()
-                return Executed(self._stopped, {})
-            # The process imports what it needs while the workspace is made.
-            self._connection = self._start()
+        self._transcript.begin(self._secret)
+        # A process imports what it needs while the workspace is made.
+        early = self._warm is None or self._warm[0].ready
         try:
+            if early:
+                self._connect()
             self._workspace = prepare(self._view, Path(self._task.workspace), self._store)
+            if not early:
+                self._connect()
         except BaseException:
             self.cancel()
             self._end()
             self._clear()
             raise
-        task = msgspec.to_builtins(self._task)
-        self._connection.send({"op": "task", "task": task, "secret": secret, "private": str(self._private)})
+        if self._connection is None:
+            self._transcript.close()
+            return Executed(self._stopped, {})
+        self._send_task()
         for finding in self._workspace.diagnostics[len(self._view.diagnostics) :]:
             self._on_event({"event": "warning", "message": str(finding)})
         self._on_event({"event": "started"})
@@ -172,40 +192,96 @@ class Attempt:
                 self._stopped = failure or Failure("cancelled", "the step was cancelled", exit_code=130)
             if self._connection is not None:
                 self._connection.kill()
+        if self._warm is not None:
+            self._warm[0].wake()
 
     # -- the process -----------------------------------------------------------------------------------------------
 
+    def _connect(self) -> None:
+        """Start the process, by a fork if possible, unless the attempt has been cancelled."""
+        forked = self._fork()
+        with self._lock:
+            if forked is not None:
+                self._connection = self._connection_to(forked)
+            elif self._stopped is None:
+                self._connection = self._start()
+            if self._stopped is not None and self._connection is not None:
+                self._connection.kill()
+
+    def _fork(self) -> StepProcess | None:
+        if self._warm is None:
+            return None
+        template, goal = self._warm
+        environment = environment_of(self._task.program.env, self._task.hash_seed)
+        options = (self._settle, str(self._private))
+        try:
+            process, self._inherited = template.fork(
+                self._task.program, goal, self._view, environment, options, lambda: self._stopped is not None
+            )
+        except TemplateError as error:
+            self._say_why(str(error))
+            return None
+        self._forked = True
+        return process
+
     def _start(self) -> Connection:
-        environment = {
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-            **os.environ,
-            **self._task.program.env,
-            "PYTHONHASHSEED": self._task.hash_seed,
-        }
-        return Connection(
-            [self._python, "-m", "nbkube.runtime"],
-            environment,
-            [str(self._settle), str(self._private)],
-            self._transcript,
-            lambda size: self._on_event({"event": "memory", "bytes": size}),
+        return self._connection_to(
+            spawn(
+                [self._python, "-m", "nbkube.runtime"],
+                environment_of(self._task.program.env, self._task.hash_seed),
+                [str(self._settle), str(self._private)],
+            )
         )
+
+    def _connection_to(self, process: StepProcess) -> Connection:
+        return Connection(process, self._transcript, lambda size: self._on_event({"event": "memory", "bytes": size}))
+
+    def _send_task(self) -> None:
+        assert self._connection is not None
+        task = msgspec.to_builtins(self._task)
+        self._connection.send({"op": "task", "task": task, "secret": self._secret, "private": str(self._private)})
+
+    def _await_start(self) -> None:
+        """Wait until the process is ready; one that was forked and is of no use is replaced by a new interpreter."""
+        assert self._connection is not None
+        connection = self._connection
+        connection.pump(lambda: bool(connection.started or connection.declined), time.monotonic() + _START)
+        if not self._forked or connection.started:
+            return
+        assert self._warm is not None
+        reason = connection.declined or self._warm[0].reason()
+        with self._lock:
+            if self._stopped is not None:
+                return
+            connection.drop()
+            self._transcript.restart()
+            shutil.rmtree(self._private, ignore_errors=True)  # the watcher that was dropped removes it, too
+            self._private = _private_folder()
+            self._forked, self._inherited = False, FileReads()
+            self._connection = connection = self._start()
+        self._say_why(reason)
+        self._send_task()
+        connection.pump(lambda: bool(connection.started), time.monotonic() + _START)
+
+    def _say_why(self, reason: str) -> None:
+        if self._stopped is None:
+            self._transcript.say(f"nbkube: this step has a new interpreter instead of a fork of a warm one: {reason}\n")
 
     def _await_executed(self, timeout: float | None) -> Executed:
         try:
             return self._executed(timeout)
         except BaseException:
             # The listener has failed or the person has: nothing may run on.
-            assert self._connection is not None
-            self._connection.kill()
-            self._connection.abandon()
+            if self._connection is not None:
+                self._connection.kill()
+                self._connection.abandon()
             self._clear()
             raise
 
     def _executed(self, timeout: float | None) -> Executed:
+        self._await_start()
         assert self._connection is not None
         passed = self._transcript.passed
-        started = self._connection.started
-        self._connection.pump(lambda: bool(started), time.monotonic() + _START)
         # The step's time begins when its process is ready, however busy the machine is.
         deadline = None if timeout is None else time.monotonic() + timeout
         if not self._connection.pump(lambda: bool(passed), deadline):
@@ -231,7 +307,9 @@ class Attempt:
 
     def _end(self) -> None:
         """Wait until no process is left."""
-        assert self._connection is not None
+        if self._connection is None:
+            self._closed = True
+            return
         if not self._connection.ended:
             self._connection.pump(lambda: False, None)
         if not self._closed:
@@ -282,7 +360,7 @@ class Attempt:
             written=result.replaced,
         )
         self._workspace.remove()  # the run's next workspace is made from it
-        return seen
+        return seen[0].joined(self._inherited), seen[1]
 
     def _clear(self) -> None:
         if self._started:

@@ -29,17 +29,25 @@ _PATIENCE = 0.2
 
 
 class Channel:
-    """Sends messages and marks; a forked child of the worker only prints."""
+    """Sends messages and marks; without a connection, as in a forked child of the worker, it only prints."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._lines = connection.makefile("rb")
+    def __init__(self, connection: socket.socket | None = None) -> None:
+        self._connection: socket.socket
+        self._lines: Any
         self._lock = threading.RLock()
         self._secret = b""
         self._count = 0
         self._pipes: tuple[int, ...] = ()
         self._streams: tuple[TextStream, ...] = ()
         self._last: TextStream | None = None
+        self.live = False
+        if connection is not None:
+            self.connect(connection)
+
+    def connect(self, connection: socket.socket) -> None:
+        """Speak to a parent from now on, and print to where descriptors 1 and 2 lead now."""
+        self._connection = connection
+        self._lines = connection.makefile("rb")
         self.live = True
 
     def receive(self) -> dict[str, Any] | None:
@@ -52,11 +60,14 @@ class Channel:
         """Return the socket's descriptor, to wait for a message in an event loop."""
         return self._connection.fileno()
 
-    def take_over_output(self, secret: str) -> None:
-        """Replace the process's text streams by ones that keep the order, and begin to mark."""
+    def mark_with(self, secret: str) -> None:
+        """Begin to mark."""
         self._secret = secret.encode()
         # Duplicates of our own: the cells may redirect or close descriptors 1 and 2.
         self._pipes = (os.dup(1), os.dup(2))
+
+    def take_over_output(self) -> None:
+        """Replace the process's text streams by ones that keep the order; once per process and its children."""
         out, err = TextStream(self, 1, "<stdout>"), TextStream(self, 2, "<stderr>")
         self._streams = (out, err)
         for name, stream in (("stdout", out), ("stderr", err)):
@@ -105,8 +116,10 @@ class Channel:
     def _leave(self) -> None:
         """Cut a forked child off: what it prints is text like any other."""
         self._lock = threading.RLock()
-        self.live = False
-        self._connection.close()
+        self._last = None
+        if self.live:
+            self.live = False
+            self._connection.close()
 
     def _write_socket(self, data: bytes) -> None:
         try:

@@ -11,60 +11,92 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from nbkube.runtime.kernel import session_members
 from nbkube.runtime.transcript import Transcript
 
+PACKAGE_PLACE = Path(__file__).parents[2]
 _DRAIN = 1.0
 """Seconds to wait for the end of the pipes after the last known process has gone."""
 
 
-class Connection:
-    """A step process and its watcher. One thread pumps; `kill` and `wake` may come from any.
+@dataclass(frozen=True)
+class StepProcess:
+    """A step process and its watcher as the parent holds them: two sockets, two pipes, and how to wait for the end.
+
+    `started` is the process that was started for it, None for one that a template has forked.
+    """
+
+    control: socket.socket
+    watch: socket.socket
+    stdout: IO[bytes]
+    stderr: IO[bytes]
+    started: subprocess.Popen[bytes] | None = None
+
+    def wait(self) -> int | None:
+        """Wait until the watcher has gone; return its exit status if it can be known."""
+        return None if self.started is None else self.started.wait()
+
+    def close(self) -> None:
+        """Let go of sockets and pipes; a process that was started for it is waited for."""
+        self.control.close()
+        self.watch.close()
+        self.wait()
+        self.stdout.close()
+        self.stderr.close()
+
+
+def spawn(command: Sequence[str], environment: Mapping[str, str], options: Sequence[str]) -> StepProcess:
+    """Start a step process as a new interpreter.
 
     Args:
         command: the interpreter and its options, up to the module's arguments.
         environment: the process's environment.
         options: the seconds that processes left behind may take to end by themselves, and the step's private folder.
+    """
+    own_control, control = socket.socketpair()
+    own_watch, watch = socket.socketpair()
+    with control, watch:
+        process = subprocess.Popen(
+            [*command, str(control.fileno()), str(watch.fileno()), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # Where this very package is found, whatever the interpreter has installed.
+            cwd=PACKAGE_PLACE,
+            env=dict(environment),
+            pass_fds=(control.fileno(), watch.fileno()),
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    return StepProcess(own_control, own_watch, process.stdout, process.stderr, process)
+
+
+class Connection:
+    """The reading side of a step process. One thread pumps; `kill` may come from any.
+
+    Args:
+        process: the step process.
         transcript: takes text and the messages that have a place in it.
         on_memory: takes the bytes that all processes of the step hold, now and then.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        options: Sequence[str],
-        transcript: Transcript,
-        on_memory: Callable[[int], None],
-    ) -> None:
+    def __init__(self, process: StepProcess, transcript: Transcript, on_memory: Callable[[int], None]) -> None:
+        self._process = process
         self._transcript = transcript
         self._on_memory = on_memory
-        self._control, control = socket.socketpair()
-        self._watch, watch = socket.socketpair()
-        with control, watch:
-            self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                [*command, str(control.fileno()), str(watch.fileno()), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                # Where this very package is found, whatever the interpreter has installed.
-                cwd=Path(__file__).parents[2],
-                env=dict(environment),
-                pass_fds=(control.fileno(), watch.fileno()),
-                start_new_session=True,
-            )
         self._partial = {"control": b"", "watch": b""}
         self._selector = selectors.DefaultSelector()
-        for name, source in (("control", self._control), ("watch", self._watch)):
-            self._selector.register(source, selectors.EVENT_READ, name)
-        for name, pipe in (("stdout", self._process.stdout), ("stderr", self._process.stderr)):
-            assert pipe is not None
-            self._selector.register(pipe, selectors.EVENT_READ, name)
+        for name in ("control", "watch", "stdout", "stderr"):
+            self._selector.register(getattr(process, name), selectors.EVENT_READ, name)
         self.started: dict[str, Any] = {}
         """What the worker said first."""
+        self.declined = ""
+        """Why a forked process is of no use for this step."""
         self.status: int | None = None
         """How the worker ended: exit status, or minus the signal."""
         self.ended = False
@@ -75,12 +107,12 @@ class Connection:
     def send(self, message: Mapping[str, Any]) -> None:
         """Tell the worker something; one that has ended hears nothing."""
         with contextlib.suppress(OSError):
-            self._control.sendall(json.dumps(message).encode() + b"\n")
+            self._process.control.sendall(json.dumps(message).encode() + b"\n")
 
     def kill(self) -> None:
         """Have all processes ended; returns at once."""
         with contextlib.suppress(OSError):
-            self._watch.send(b"K")
+            self._process.watch.send(b"K")
 
     def pump(self, done: Callable[[], bool], deadline: float | None) -> bool:
         """Pass on what comes until `done` or the end of all processes; False if the deadline came first."""
@@ -103,15 +135,12 @@ class Connection:
         while self.ended and self._reading("stdout", "stderr") and (wait := until - time.monotonic()) > 0:
             self._step(wait)
         self._transcript.close()
-        for key in list(self._selector.get_map().values()):
-            self._forget(key.fileobj)
+        self.drop()
+
+    def drop(self) -> None:
+        """Let go of everything; what the process has said so far stays in the transcript."""
         self._selector.close()
-        self._control.close()
-        self._watch.close()
-        self._process.wait()
-        for pipe in (self._process.stdout, self._process.stderr):
-            assert pipe is not None
-            pipe.close()
+        self._process.close()
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -146,6 +175,8 @@ class Connection:
                 self._watched(message)
             elif message["event"] == "started":
                 self.started.update(message)
+            elif message["event"] == "declined":
+                self.declined = message["reason"]
             else:
                 self._transcript.message(message)
 
@@ -168,7 +199,8 @@ class Connection:
         """Do the watcher's work: it never came to life, or somebody has killed it and the worker has ended with it."""
         worker = self.started.get("process")
         if worker is None:
-            self.status = self._process.wait()
+            status = self._process.wait()
+            self.status = -signal.SIGKILL if status is None else status
         while worker and (left := session_members(worker)):
             for process in left:
                 with contextlib.suppress(ProcessLookupError, PermissionError):

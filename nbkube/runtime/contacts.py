@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import socket
+import sys
+from types import FrameType
 from typing import Any
 
 _NETWORKS = (socket.AF_INET, socket.AF_INET6)
+_MACHINERY = ("nbkube.state", "nbkube.runtime")
+_STORE = "nbkube.storage"
 
 
 class Contacts:
@@ -34,7 +38,7 @@ class Contacts:
 
     def _noting(self, original: Any) -> Any:
         def connect(one: socket.socket, address: Any) -> Any:
-            if one.family in _NETWORKS and isinstance(address, tuple) and len(address) >= 2:
+            if one.family in _NETWORKS and isinstance(address, tuple) and len(address) >= 2 and not _is_own():
                 host = str(address[0])
                 self.hosts.add(f"{self._names.get(host, host)}:{address[1]}")
             return original(one, address)
@@ -42,3 +46,18 @@ class Contacts:
         connect.__name__ = connect.__qualname__ = original.__name__
         connect.__doc__, connect.__module__ = original.__doc__, "socket"
         return connect
+
+
+def _is_own() -> bool:
+    """Tell whether the store is asked for the step's own values, not by a cell."""
+    frame: FrameType | None = sys._getframe(2)
+    met_store = False
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        if name == "__main__":
+            return False
+        if met_store and name.startswith(_MACHINERY):
+            return True
+        met_store = met_store or name.startswith(_STORE)
+        frame = frame.f_back
+    return met_store  # a thread of the store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -25,7 +25,14 @@ class Place(msgspec.Struct, frozen=True):
     made: tuple[str, ...] = ()
 
 
-def enter(workspace: str, root: str, store: str, private: str) -> Place:
+def enter(
+    workspace: str,
+    root: str,
+    store: str,
+    private: str,
+    search: Sequence[str] | None = None,
+    also: tuple[str, str] | None = None,
+) -> Place:
     """Show `workspace` at `root` to this process if that can be done; say what became of it.
 
     Args:
@@ -33,15 +40,35 @@ def enter(workspace: str, root: str, store: str, private: str) -> Place:
         root: the project's own folder.
         store: path or URL of the store; one below the project stays reachable at another path.
         private: a folder of the step's own that must stay reachable.
+        search: folders in which modules are looked for; by default those of this process.
+        also: a folder, and another at whose place it is to be shown, too.
     """
     workspace, root = os.path.realpath(workspace), os.path.realpath(root)
     if root == workspace:
         return Place(root, store, mounted=False)
-    reachable = not _below(private, root) and not _below(root, workspace) and os.path.isdir(root) and root != "/"
-    if not reachable or not private_mounts():
+    if not can_be_shown(workspace, root, private) or not private_mounts():
         return Place(workspace, store, mounted=False)
+    store, made = show(workspace, root, store, sys.path if search is None else search)
+    if also is not None:
+        bind_mount(*also)
+    drop_powers()
+    # The powers gained on the way may have cleared it.
+    end_with_parent(signal.SIGKILL)
+    return Place(root, store, mounted=True, made=made)
+
+
+def can_be_shown(workspace: str, root: str, private: str) -> bool:
+    """Tell whether a workspace may hide the project without hiding what the step needs."""
+    return not _below(private, root) and not _below(root, workspace) and os.path.isdir(root) and root != "/"
+
+
+def show(workspace: str, root: str, store: str, search: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Mount a workspace at the project's place; return where the store is now, and folders made for further mounts.
+
+    Arguments as those of `enter`, but without links; the process has a mount table of its own.
+    """
     # What the mount hides is held by descriptors: a second place in the tree could be emptied by a cell by accident.
-    kept = {path: _hold(path) for path in _hidden(root, workspace)}
+    kept = {path: _hold(path) for path in _hidden(root, workspace, search)}
     folder = folder_of(store)
     if folder and _below(folder, root):
         # A store that is made on first use would be made in the workspace, and be lost with it.
@@ -53,10 +80,7 @@ def enter(workspace: str, root: str, store: str, private: str) -> Place:
         made.extend(_make(path, root))
         bind_mount(_held(descriptor), path)
         os.close(descriptor)
-    drop_powers()
-    # The powers gained on the way may have cleared it.
-    end_with_parent(signal.SIGKILL)
-    return Place(root, store, mounted=True, made=tuple(made))
+    return store, tuple(made)
 
 
 def _hold(folder: str) -> int:
@@ -68,10 +92,10 @@ def _held(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-def _hidden(root: str, workspace: str) -> list[str]:
+def _hidden(root: str, workspace: str, search: Sequence[str]) -> list[str]:
     """Return folders that lie in the project but not in the workspace and are needed all the same: those of the
     interpreter, such as `.venv`, and the user's settings and caches where the project is the home folder."""
-    wanted = [os.path.realpath(one) for one in (sys.prefix, sys.exec_prefix, sys.base_prefix, *_existing(sys.path))]
+    wanted = [os.path.realpath(one) for one in (sys.prefix, sys.exec_prefix, sys.base_prefix, *_existing(search))]
     wanted += _settings(root)
     found: list[str] = []
     for path in sorted(set(wanted)):

@@ -84,10 +84,64 @@ def bind_mount(source: str, target: str) -> None:
 
 def drop_powers() -> None:
     """Give up the powers that a user namespace brings, so that files behave as in the notebook's own kernel."""
+    _use_powers(effective=False, permitted=False)
+
+
+def rest_powers() -> None:
+    """Do without the powers that a user namespace brings until they are needed again."""
+    _use_powers(effective=False, permitted=True)
+
+
+def wake_powers() -> None:
+    """Use the powers that rest."""
+    _use_powers(effective=True, permitted=True)
+
+
+def _use_powers(*, effective: bool, permitted: bool) -> None:
     if _libc is None or os.geteuid() == 0:
         return
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    _libc.capset(header, (ctypes.c_uint32 * 6)())
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; then the same for the upper half
+    _libc.capget(header, sets)
+    for half in (0, 3):
+        held = sets[half + 1] if permitted else 0
+        sets[half], sets[half + 1], sets[half + 2] = (held if effective else 0), held, 0
+    _libc.capset(header, sets)
+
+
+def mount_table() -> int:
+    """Return a descriptor that stands for this process's mount table."""
+    return os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def another_mount_table() -> bool:
+    """Go on with a copy of a mount table that is private already."""
+    return _libc is not None and _libc.unshare(_CLONE_NEWNS) == 0
+
+
+def return_to(mounts: int) -> None:
+    """Go back to a mount table (this process, single-threaded, was in it before) and close its descriptor."""
+    assert _libc is not None
+    if _libc.setns(mounts, _CLONE_NEWNS) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), "mount table")
+    os.close(mounts)
+
+
+def thread_count() -> int:
+    """Return how many threads this process has, whoever started them."""
+    return len(os.listdir("/proc/self/task"))
+
+
+def holds_device(prefix: str) -> bool:
+    """Tell whether this process has a device open whose path begins so."""
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{descriptor}").startswith(prefix):
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def descendants(process: int) -> Sequence[int]:
@@ -95,25 +149,26 @@ def descendants(process: int) -> Sequence[int]:
     found: list[int] = []
     waiting = [process]
     while waiting:
-        for child in _children(waiting.pop()):
+        for child in children(waiting.pop()):
             found.append(child)
             waiting.append(child)
     return found
 
 
-def _children(process: int) -> Sequence[int]:
+def children(process: int) -> Sequence[int]:
+    """Return the ids of a process's own children."""
     try:
         threads = os.listdir(f"/proc/{process}/task")
     except OSError:
         return ()
-    children: list[int] = []
+    found: list[int] = []
     for thread in threads:
         try:
             with open(f"/proc/{process}/task/{thread}/children", "rb") as listing:
-                children.extend(int(one) for one in listing.read().split())
+                found.extend(int(one) for one in listing.read().split())
         except OSError:
             continue
-    return children
+    return found
 
 
 def memory_of(processes: Sequence[int]) -> int:

@@ -19,12 +19,13 @@ from typing import Any, NoReturn
 from nbkube.runtime.kernel import flush_all_c_files
 
 
-def leave(namespace: dict[str, Any], module_files: Iterable[str]) -> NoReturn:
+def leave(namespace: dict[str, Any], module_files: Iterable[str], files: Iterable[Any] = ()) -> NoReturn:
     """End the process in the order in which the interpreter does: threads, exit handlers, objects, buffers.
 
     Args:
         namespace: the cells' names.
         module_files: files of the modules that are the project's own.
+        files: open files that the collector does not know of.
     """
     _join_threads()
     with contextlib.suppress(BaseException):
@@ -36,12 +37,17 @@ def leave(namespace: dict[str, Any], module_files: Iterable[str]) -> NoReturn:
     for name in ("last_value", "last_traceback", "last_exc"):
         setattr(sys, name, None)
     gc.collect()
-    for one in gc.get_objects():
-        if isinstance(one, (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)) and not one.closed:
-            with contextlib.suppress(OSError, ValueError):
-                one.flush()
+    for one in (*files, *open_files()):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            one.flush()
     flush_all_c_files()
     os._exit(0)
+
+
+def open_files() -> list[Any]:
+    """Return the files of this process that may hold text not written yet."""
+    kinds = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
+    return [one for one in gc.get_objects() if isinstance(one, kinds) and not one.closed]
 
 
 def _join_threads() -> None:

@@ -40,6 +40,10 @@ class Looks:
         self._read: set[str] = set()
         self._absent: set[str] = set()
 
+    def ignore(self, folders: Iterable[str]) -> None:
+        """Record nothing of further folders of the machinery."""
+        self._quiet += tuple(one.rstrip("/") + "/" for one in folders if one)
+
     # -- what happens ----------------------------------------------------------------------------------------------
 
     def found(self, raw: Any) -> None:

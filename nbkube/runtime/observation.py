@@ -20,6 +20,7 @@ from typing import Any
 
 from nbkube.runtime.contacts import Contacts
 from nbkube.runtime.looks import Looks
+from nbkube.storage.cache import cache_folder
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _LOOK_FOR_DISTRIBUTIONS = frozenset(("importlib.metadata", "importlib_metadata", "pkg_resources"))
@@ -36,7 +37,8 @@ class Observation:
     """
 
     def __init__(self, root: str, private: Iterable[str], is_place: Callable[[str], bool]) -> None:
-        self._looks = Looks(root, private, is_place)
+        # What the store fetches for the step lies in its cache, whoever looks it up.
+        self._looks = Looks(root, (*private, os.path.realpath(cache_folder())), is_place)
         self._contacts = Contacts()
         self._modules: frozenset[str] = frozenset()
         self.process = os.getpid()
@@ -63,6 +65,23 @@ class Observation:
         self._contacts.watch()
         looks.active = True
 
+    def go_on(self, private: Iterable[str]) -> None:
+        """Go on in a forked process, as the worker; `private` are further folders of the machinery."""
+        self.process = os.getpid()
+        self._looks.ignore(private)
+        # Folders may have appeared that could not be searched for modules before.
+        for path in [one for one, finder in sys.path_importer_cache.items() if finder is None]:
+            del sys.path_importer_cache[path]
+
+    def looked(self) -> dict[str, list[str]]:
+        """Return what was seen so far: files opened, paths missed, files replaced or written elsewhere."""
+        with self.paused():
+            return {
+                "opened": sorted({*self._looks.opened, *self.module_files()}),
+                "missed": self._looks.missing(),
+                "written": sorted({*self._looks.replaced, *self._looks.wrote}),
+            }
+
     def stop(self) -> None:
         """Record nothing more."""
         self._looks.active = False
@@ -87,7 +106,7 @@ class Observation:
             wrote_outside=tuple(self._looks.wrote_outside()),
             contacted=tuple(sorted(self._contacts.hosts)),
             modules=tuple(sorted(top - sys.stdlib_module_names - {"__mp_main__"})),
-            module_files=tuple(sorted(self._module_files())),
+            module_files=tuple(sorted(self.module_files())),
         )
 
     def _finder(self, path: str) -> FileFinder:
@@ -106,7 +125,8 @@ class Observation:
                 return _LookingFinder.like(usual, self._looks)
         raise ImportError
 
-    def _module_files(self) -> Iterable[str]:
+    def module_files(self) -> Iterable[str]:
+        """Yield the files of modules that have been loaded and belong to no installed distribution."""
         for name in set(sys.modules) - self._modules:
             file = getattr(sys.modules.get(name), "__file__", None)
             if isinstance(file, str):

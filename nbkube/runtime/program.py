@@ -79,6 +79,16 @@ class StepTask(msgspec.Struct, frozen=True, omit_defaults=True):
     hash_seed: str = "0"
 
 
+class Opening(msgspec.Struct, frozen=True):
+    """How a template process begins; the fields are those of `StepTask`, `private` a folder of its own."""
+
+    workspace: str
+    root: str
+    cwd: str
+    store: str
+    private: str
+
+
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a unit did not finish. `kind`: error | exit | killed | timeout | oom | unstorable | internal |
     input."""

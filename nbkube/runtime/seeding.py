@@ -21,8 +21,13 @@ class Seeding:
     """Wraps the functions that set a seed, in modules loaded now and in those loaded later."""
 
     def __init__(self) -> None:
-        self.seeded = False
+        self.by: set[str] = set()
+        """Modules whose generators have been given a seed."""
+
+    @property
+    def seeded(self) -> bool:
         """Whether a seed has been set."""
+        return bool(self.by)
 
     def watch(self) -> None:
         """Begin to notice."""
@@ -50,17 +55,34 @@ class Seeding:
         for name in _SEEDERS[module.__name__]:
             function = getattr(module, name, None)
             if function is not None:
-                setattr(module, name, self._wrapped(function))
+                setattr(module, name, self._wrapped(function, module.__name__))
 
-    def _wrapped(self, function: Any) -> Any:
+    def _wrapped(self, function: Any, module: str) -> Any:
         @functools.wraps(function)
         def seeding(*arguments: Any, **options: Any) -> Any:
             # Without a seed these draw one from the system.
             if any(one is not None for one in (*arguments, *options.values())):
-                self.seeded = True
+                self.by.add(module)
             return function(*arguments, **options)
 
         return seeding
+
+    def before_fork(self) -> Any:
+        """Return what `after_fork` needs to know."""
+        random = sys.modules.get("random")
+        return random.getstate() if random is not None and "random" in self.by else None
+
+    def after_fork(self, python_state: Any) -> None:
+        """Let this process draw numbers of its own, as if it had loaded the libraries itself.
+
+        Generators that were seeded keep their state. Python's own draws a new seed in every forked process. torch
+        starts from one and the same state in every process, and TensorFlow has no state before its first operation.
+        """
+        if python_state is not None:
+            sys.modules["random"].setstate(python_state)
+        numpy = sys.modules.get("numpy.random")
+        if numpy is not None and "numpy.random" not in self.by:
+            numpy.seed()
 
 
 class _Wrapping:

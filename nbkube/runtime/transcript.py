@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import msgspec
+
 from nbkube.runtime.channel import MARK
 from nbkube.runtime.program import CellProgram
 
@@ -117,6 +119,10 @@ class Transcript:
         self._log.write(text.encode())
         self._on_event({"event": "log", "stream": stream, "text": text, "cell": None})
 
+    def restart(self) -> None:
+        """Begin with the pipes of another process, before the first has shown anything."""
+        self._pipes = {"stdout": _Pipe("stdout"), "stderr": _Pipe("stderr")}
+
     def mute(self) -> None:
         """Tell the listener nothing more."""
         self._on_event = lambda _: None
@@ -148,7 +154,10 @@ class Transcript:
             "language_info": {"name": "python"},
         }
         document = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-        return json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
+        try:
+            return msgspec.json.format(msgspec.json.encode(document), indent=1)
+        except UnicodeEncodeError:
+            return json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
 
     # -- putting in order ------------------------------------------------------------------------------------------
 

@@ -9,8 +9,18 @@ from nbkube.errors import StorageError
 from nbkube.runtime.program import StepProgram
 from nbkube.runtime.seeding import Seeding
 from nbkube.state.model import OutputRef
-from nbkube.state.namespace import Namespace
-from nbkube.state.process import Start, capture_process, random_digests, restore_process, restore_random
+from nbkube.state.namespace import Namespace, load_values
+from nbkube.state.process import (
+    ENVIRON,
+    PATH,
+    Start,
+    capture_process,
+    differs,
+    note_replayed,
+    random_digests,
+    restore_process,
+    restore_random,
+)
 from nbkube.state.publish import Published, publish
 from nbkube.storage import ObjectStore, open_store
 
@@ -20,32 +30,72 @@ _HISTORY = ("_", "__", "___", "_i", "_ii", "_iii")
 class Values:
     """The namespace of one step process and what becomes of it.
 
+    In the order of calls: `watch`, then the statements of earlier cells that a template process may run for many
+    steps, `move` in a process forked from that, `bind`, `prepare`, the statements that are left, `begin`, the cells,
+    `publish`.
+
     Args:
-        bindings: what earlier units have put out.
-        store: where it lies.
+        store: where values lie.
         root: the workspace as the cells see it.
     """
 
-    def __init__(self, bindings: dict[str, OutputRef], store: str, root: str) -> None:
-        self.namespace = Namespace(bindings, reached(store), root=root)
+    def __init__(self, store: str, root: str) -> None:
+        self.namespace = Namespace({}, reached(store), root=root)
         self._root = root
         self._start = Start.now(root)
         self._seeding = Seeding()
         self._published = Published({})
         self._draws: set[str] = set()
 
+    def watch(self) -> None:
+        """Take the state of the process as that from which changes are told."""
+        self._start = Start.now(self._root)
+        self._seeding.watch()
+
+    def practise(self, folder: str) -> None:
+        """Store a value and load it, in a store that nobody else sees."""
+        store = open_store(folder)
+        space = Namespace({}, store)
+        space["practice"] = [0]
+        load_values(publish(space).outputs, store)
+
+    def move(self, store: str) -> None:
+        """Use the store as this process reaches it."""
+        self.namespace.attach({}, reached(store))
+
+    def bind(self, bindings: dict[str, OutputRef]) -> None:
+        """Take over what earlier units have put out."""
+        self.namespace.attach(bindings, self.namespace.store)
+
+    def objection(self, bindings: dict[str, OutputRef], store: str) -> str:
+        """Tell why statements that ran without these bindings would have done something else with them; "" if not."""
+        for name in self.namespace.reads:
+            if name in bindings:
+                return f"statements run beforehand look up `{name}`, which an earlier step has bound"
+        settled = {name: bindings[name] for name in (ENVIRON, PATH) if name in bindings}
+        stored = {name: ref for name, ref in settled.items() if ref.kind == "blob"}
+        state = load_values(stored, open_store(store), stored) if stored else {}
+        return differs(state, self._start)
+
+    def before_fork(self) -> Any:
+        """Return what `after_fork` is to be given."""
+        return self._seeding.before_fork()
+
+    def after_fork(self, state: Any) -> None:
+        """Make random numbers independent of those in other processes forked from this one's parent."""
+        self._seeding.after_fork(state)
+
     def prepare(self) -> None:
         """Bring environment and search path to where earlier units left them, before their imports are replayed."""
-        self._start = Start.now(self._root)
         restore_process(self.namespace, self._start, replayed=False)
-        self._seeding.watch()
 
     def begin(self, shell: Any, program: StepProgram) -> None:
         """Take what is there now as given: the cells come next."""
         restore_process(self.namespace, self._start, replayed=True)
+        note_replayed(self.namespace, self._start)
         restore_random(self.namespace, self._start, seeded=self._is_seeded(program))
         # What replayed statements did has been done before.
-        self._seeding.seeded = False
+        self._seeding.by.clear()
         self.namespace.settle()
         if program.history:
             recall(self.namespace, shell)
@@ -76,7 +126,11 @@ class Values:
 
     def _note_draws(self) -> None:
         before = self._start.random
-        self._draws |= {name for name, digest in random_digests().items() if digest != before.get(name)}
+        drawn = {name for name, digest in random_digests().items() if digest != before.get(name)}
+        self._draws |= drawn
+        for name in drawn:
+            # An earlier unit may turn out to have set the seed.
+            self.namespace.reads.setdefault(name, "")
 
     def _is_seeded(self, program: StepProgram) -> bool:
         return self._seeding.seeded or is_seeded(program, self.namespace)

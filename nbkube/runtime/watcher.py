@@ -18,7 +18,6 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 from nbkube.runtime.kernel import command_of, descendants, memory_of
@@ -135,14 +134,14 @@ class Watcher:
             self._connection.setblocking(False)
 
 
-def split_off(connection: socket.socket, settle: float, private: str, before: Callable[[], None]) -> None:
+def split_off(connection: socket.socket, settle: float, private: str, control: socket.socket) -> None:
     """Fork: return in the child, the worker; stay in the parent as its watcher until the end and never return.
 
     Args:
         connection: the socket to the attempt, closed in the worker.
         settle: seconds that descendants may take to end by themselves after a good end of the worker.
         private: the step's private folder, cleared away here if the attempt cannot do it any more.
-        before: called in the watcher first, to let go of what only the worker may hold.
+        control: what only the worker may hold beside its standard streams.
     """
     from nbkube.runtime.kernel import adopt_orphans, end_with_parent
 
@@ -158,7 +157,10 @@ def split_off(connection: socket.socket, settle: float, private: str, before: Ca
         return
     code = 1
     try:
-        before()
+        control.close()
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(nothing, descriptor)
         Watcher(worker, connection, settle, private).run()
         code = 0
     finally:

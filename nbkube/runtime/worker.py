@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import bdb
 import contextlib
+import contextvars
+import gc
 import os
 import sys
 import threading
 import time
 import traceback
+import weakref
+from collections.abc import Coroutine, Iterator, Sequence
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
 from nbkube.errors import NbkubeError, StateError
 from nbkube.runtime import cgroups
 from nbkube.runtime.channel import Channel
-from nbkube.runtime.isolation import enter, folder_of
-from nbkube.runtime.leaving import leave
+from nbkube.runtime.isolation import Place, enter, folder_of
+from nbkube.runtime.leaving import leave, open_files
 from nbkube.runtime.observation import Observation
-from nbkube.runtime.program import Failure, StepProgram, StepTask
+from nbkube.runtime.program import CellProgram, Failure, ReplayProgram, StepProgram, StepTask
 from nbkube.runtime.shell import (
     InputRequestedError,
     count_from,
@@ -34,39 +38,56 @@ from nbkube.runtime.values import Values, reached
 from nbkube.state.model import OutputRef
 from nbkube.state.namespace import HoleError
 
+T = TypeVar("T")
+
 _THREADS_END = 30.0
 _TASKS_END = 10.0
+SHELL_FOLDER = "ipython"
+"""Where IPython keeps its things, in the step's private folder."""
 
 
 class Worker:
-    """One step process, from its task to its result."""
+    """One step process, from its task to its result.
 
-    def __init__(self, task: StepTask, channel: Channel, private: str) -> None:
-        self._task = task
+    Args:
+        channel: leads to the attempt.
+        place: what `enter` has returned.
+        cwd: the notebook's folder, relative to the root.
+        private: a folder of the step's own.
+    """
+
+    def __init__(self, channel: Channel, place: Place, cwd: str, private: str) -> None:
         self._channel = channel
-        cgroups.enter(task.memory_group)
-        place = enter(task.workspace, task.root, task.store, private)
-        folder = os.path.join(place.root, task.cwd)
+        self.context = contextvars.copy_context()
+        self.root = place.root
+        folder = os.path.join(place.root, cwd)
         os.makedirs(folder, exist_ok=True)  # no file of it may be part of the workspace
         os.chdir(folder)
-        said = {"mounted": place.mounted, "made": place.made, "root": place.root, "process": os.getpid()}
-        channel.send({"event": "started", **said})
         sys.argv = ["ipykernel_launcher.py"]
-        self._values = Values(task.bindings, place.store, place.root)
-        self._shell = make_shell(self._values.namespace, channel, os.path.join(private, "ipython"))
+        self._values = Values(place.store, place.root)
+        self.shell_folder = os.path.join(private, SHELL_FOLDER)
+        self._shell = make_shell(self._values.namespace, channel, self.shell_folder)
         self._observation = Observation(place.root, (private, *_machinery(place.store)), is_place)
         self._shell.unobserved = self._observation.paused
+        self._done: tuple[ReplayProgram, ...] = ()
+        self._open_files: list[Any] = []
+        self._random: Any = None
         self._failure: Failure | None = None
         self._begun = False
         self._metrics: dict[str, Any] = {}
         self._module_files: tuple[str, ...] = ()
 
-    async def serve(self) -> None:
-        """Run the task's unit, then whatever the parent asks for, until it asks for the result."""
+    def watch(self) -> None:
+        """Record what happens from now on."""
         self._observation.start()
         # As in a kernel: modules beside the notebook are found in whatever folder is the current one.
         sys.path.insert(0, "")
-        await self._run_unit(self._task.program)
+        self._values.watch()
+
+    async def serve(self, task: StepTask) -> None:
+        """Run the task's unit, then whatever the parent asks for, until it asks for the result."""
+        self._values.bind(task.bindings)
+        await self._run_unit(task.program)
         while True:
             message = await self._next_message()
             if message is None:
@@ -78,6 +99,54 @@ class Worker:
             os.environ.update(program.env)
             await self._run_unit(program)
         self._finish()
+
+    # -- being forked ----------------------------------------------------------------------------------------------
+
+    async def practise(self, folder: str) -> None:
+        """Do once what takes long only the first time: read a task, run a cell, store a value (in this folder)."""
+        program = StepProgram("", "", (CellProgram(0, 0, "", ""),), (ReplayProgram(""),))
+        task = StepTask(program, "", {"": OutputRef("blob", "")}, "", "", "")
+        msgspec.json.decode(msgspec.json.encode(task), type=StepTask)
+        msgspec.convert(msgspec.to_builtins(task), StepTask)
+        await self._run("None", "practice", 1, history=False)
+        self._values.practise(folder)
+        self._values.namespace.reads.clear()
+
+    async def run_ahead(self, statements: Sequence[ReplayProgram], filename: str) -> Failure | None:
+        """Run statements that come before the cells of the steps to be forked from this process."""
+        failure = await self._replay(statements, filename)
+        self._done += tuple(statements)
+        return failure
+
+    def project_modules(self) -> list[str]:
+        """Return the files of the project's own modules loaded so far."""
+        with self._observation.paused():
+            return list(self._observation.module_files())
+
+    def looked(self) -> dict[str, list[str]]:
+        """Return what the statements run ahead looked at in the workspace."""
+        return self._observation.looked()
+
+    def before_fork(self) -> None:
+        """Keep the collector from touching, and so from copying, all that is there now in every forked process."""
+        self._random = self._values.before_fork()
+        gc.collect()
+        self._open_files += [weakref.ref(one) for one in open_files()]
+        gc.freeze()
+
+    def objection(self, task: StepTask) -> str:
+        """Tell why the statements run ahead do not suit a task; "" if they do."""
+        if task.program.replay[: len(self._done)] != self._done:
+            return "its statements before the cells are others"
+        return self._values.objection(task.bindings, task.store) if self._done else ""
+
+    def move(self, place: Place, private: str, cwd: str) -> None:
+        """Go on as the step of a workspace, in a process forked for it."""
+        os.chdir(cwd)
+        self._observation.go_on((private, *_machinery(place.store)))
+        with self._observation.paused():
+            self._values.move(place.store)
+        self._values.after_fork(self._random)
 
     async def _next_message(self) -> dict[str, Any] | None:
         """Wait for the parent without stopping the tasks that cells have started."""
@@ -113,17 +182,18 @@ class Worker:
         """Bring the process to where the cells begin. Later units of this process go on from where it then is."""
         self._begun = True
         self._values.prepare()
-        failure = await self._replay(program) if program.replay else None
+        left = program.replay[len(self._done) :]
+        failure = await self._replay(left, program.filename) if left else None
         if failure is None:
             self._values.begin(self._shell, program)
         return failure
 
-    async def _replay(self, program: StepProgram) -> Failure | None:
+    async def _replay(self, statements: Sequence[ReplayProgram], filename: str) -> Failure | None:
         """Run the statements of earlier cells again; their output is dropped."""
         self._channel.place({"event": "replay", "state": "started"})
         try:
-            for statement in program.replay:
-                place = place_name(program.filename, statement.cell)
+            for statement in statements:
+                place = place_name(filename, statement.cell)
                 error = await self._run(statement.source, f"{place} (again)", statement.line, history=False)
                 if error is not None:
                     return self._describe(error, f"{place} (again)", statement.cell, "")
@@ -226,7 +296,7 @@ class Worker:
 
     def leave(self) -> NoReturn:
         """End the process."""
-        leave(self._values.namespace, self._module_files)
+        leave(self._values.namespace, self._module_files, [one() for one in self._open_files])
 
     def _finish(self) -> None:
         self._observation.stop()
@@ -282,18 +352,59 @@ def run(channel: Channel) -> None:
     message = channel.receive()
     if message is None:
         return
-    # From here on modules are the project's: no compiled files beside them.
+    project_code_follows()
+    channel.take_over_output()
+    channel.mark_with(message["secret"])
+    with failures_told(channel):
+        task, private = msgspec.convert(message["task"], StepTask), message["private"]
+        cgroups.enter(task.memory_group)
+        place = enter(task.workspace, task.root, task.store, private)
+        tell_start(channel, place)
+        worker = Worker(channel, place, task.cwd, private)
+        worker.watch()
+        finish(worker, task)
+
+
+def project_code_follows() -> None:
+    """From here on modules are the project's: no compiled files beside them."""
     sys.dont_write_bytecode = True
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    channel.take_over_output(message["secret"])
+
+
+def tell_start(channel: Channel, place: Place) -> None:
+    """Tell the parent that the process is ready."""
+    said = {"mounted": place.mounted, "made": place.made, "root": place.root, "process": os.getpid()}
+    channel.send({"event": "started", **said})
+
+
+def finish(worker: Worker, task: StepTask) -> NoReturn:
+    """Run a task to its end, and leave."""
+    run_in(worker.context, worker.serve(task))
+    worker.leave()
+
+
+def run_in(context: contextvars.Context, work: Coroutine[Any, Any, T]) -> tuple[T, bool]:
+    """Run work in a loop of its own, which no other process has; tell whether tasks are left that it has started.
+
+    What it sets for its context (numpy's handling of errors, the precision of decimals) stays set in `context`.
+    """
+    loop = asyncio.SelectorEventLoop()
+    result = loop.run_until_complete(loop.create_task(work, context=context))
+    left = bool(asyncio.all_tasks(loop))
+    if not left:
+        loop.close()
+    return result, left
+
+
+@contextlib.contextmanager
+def failures_told(channel: Channel) -> Iterator[None]:
+    """Let the parent learn of whatever goes wrong, and end."""
     try:
-        worker = Worker(msgspec.convert(message["task"], StepTask), channel, message["private"])
-        asyncio.new_event_loop().run_until_complete(worker.serve())
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent must learn of it
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is
         failure = Failure("internal", f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
         channel.place({"event": "executed", "failure": msgspec.to_builtins(failure), "holes": {}})
         os._exit(1)
-    worker.leave()
 
 
 # The shell imports it in the first cell; then it would count as something that the cell looks up.

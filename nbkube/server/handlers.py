@@ -18,7 +18,7 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import iostream, web
 
-from nbkube.errors import NbkubeError, NotebookError, NotFoundError, RunError, StorageError
+from nbkube.errors import ClusterError, NbkubeError, NotebookError, NotFoundError, RunError, StorageError
 from nbkube.server import model
 from nbkube.server.events import Watcher
 from nbkube.server.openapi import document
@@ -37,6 +37,7 @@ _STATUS: tuple[tuple[type[NbkubeError], int], ...] = (
     (NotebookError, 422),
     (RunError, 409),
     (StorageError, 503),
+    (ClusterError, 503),
 )
 _Result = TypeVar("_Result")
 

@@ -111,16 +111,37 @@ class Proposal(Struct, frozen=True, kw_only=True):
 # -- a place to run ------------------------------------------------------------------------------------------------
 
 
+class NodeRoom(Struct, frozen=True, kw_only=True):
+    """A node, or this machine: amounts by resource (cores, bytes, devices); `free` is null where that is not visible.
+    `note` says why it takes no steps, "" if it does."""
+
+    name: str
+    total: dict[str, float]
+    free: dict[str, float] | None
+    note: str
+
+
+class QuotaRoom(Struct, frozen=True, kw_only=True):
+    """One resource of a quota."""
+
+    name: str
+    resource: str
+    used: float
+    hard: float
+
+
 class Capacity(Struct, frozen=True, kw_only=True):
-    """What a place to run offers: CPUs in cores, memory in bytes, devices by resource name; free ones now."""
+    """What a place to run offers. `total` and `free` are the most that one node has, by resource. `hidden` names what
+    cannot be seen."""
 
     place: str
-    cpus: float
-    cpus_free: float
-    memory: int
-    memory_free: int
-    disk_free: int
-    devices: dict[str, int]
+    source: str
+    total: dict[str, float]
+    free: dict[str, float]
+    nodes: tuple[NodeRoom, ...]
+    quotas: tuple[QuotaRoom, ...]
+    storage_classes: tuple[str, ...]
+    hidden: tuple[str, ...]
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -132,10 +153,13 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 class Information(Struct, frozen=True, kw_only=True):
-    """The server's version, the places it can run pipelines at, and the JSON Schema of a step's options."""
+    """The server's version, the places (profiles) where a project's pipelines can be run, the `default` one, what is
+    wrong with their file, and the JSON Schema of a step's options."""
 
     version: str
     places: tuple[Place, ...]
+    default: str
+    fault: str
     option_schema: dict[str, Any]
 
 
@@ -147,7 +171,7 @@ class RunBody(Body, frozen=True, kw_only=True):
 
     path: Text
     parameters: Values = {}
-    place: Name = "local"
+    place: Name = ""
     experiment: Name = ""
     use_cache: bool = True
     digest: Name = ""
@@ -325,9 +349,11 @@ class Fault(Struct, frozen=True, kw_only=True):
 
 
 class InProject(Body, frozen=True, kw_only=True):
-    """`path`: a notebook or folder of the project whose runs are meant; by default the folder Jupyter serves."""
+    """`path`: a notebook or folder of the project whose runs are meant; by default the folder Jupyter serves. `place`:
+    the profile whose store is meant; by default the project's own."""
 
     path: Text = ""
+    place: Name = ""
 
 
 class RunQuery(InProject, frozen=True, kw_only=True):
@@ -346,6 +372,21 @@ class LogQuery(InProject, frozen=True, kw_only=True):
 
     step: Name
     start: Annotated[int, Meta(ge=0)] = 0
+
+
+class StepBody(Body, frozen=True, kw_only=True):
+    """Which step of a run."""
+
+    step: Name
+
+
+class OpenedStep(Struct, frozen=True, kw_only=True):
+    """A notebook written for a step: `path` as Jupyter names it, the cell to go on at, and where its state may differ
+    from the run's."""
+
+    path: str
+    cell: int
+    doubts: tuple[str, ...]
 
 
 class FileQuery(InProject, frozen=True, kw_only=True):

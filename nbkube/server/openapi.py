@@ -17,7 +17,7 @@ _FAULTS = {
     "404": "there is no such path, run, step or file",
     "409": "not possible as things stand",
     "422": "the notebook has faults",
-    "503": "the store cannot be reached",
+    "503": "store or cluster cannot be reached",
 }
 _MEDIA = {
     "json": "application/json",

@@ -40,7 +40,7 @@ class Route(NamedTuple):
 
 
 ROUTES = (
-    Route("get", "/information", Service.information, model.Information),
+    Route("get", "/information", Service.information, model.Information, query=model.InProject),
     Route("post", "/pipeline", Service.pipeline, model.PipelineView, body=model.NotebookBody),
     Route("post", "/proposal", Service.proposal, model.Proposal, body=model.NotebookBody),
     Route("get", "/capacity", Service.capacity, model.Capacity, query=model.InProject),
@@ -53,6 +53,7 @@ ROUTES = (
     Route("post", "/runs/{run}/stop", Service.stop, model.RunDetail, query=model.InProject),
     Route("post", "/runs/{run}/pause", Service.pause, model.RunDetail, query=model.InProject),
     Route("post", "/runs/{run}/resume", Service.resume, model.RunDetail, query=model.InProject),
+    Route("post", "/runs/{run}/open", Service.open, model.OpenedStep, query=model.InProject, body=model.StepBody),
     Route("get", "/runs/{run}/artifacts", Service.artifacts, model.ArtifactList, query=model.InProject),
     Route("get", "/runs/{run}/file", Service.file, model.FilePreview, query=model.FileQuery),
     Route("get", "/runs/{run}/content", Service.content, model.Empty, query=model.FileQuery, form="file"),

@@ -18,12 +18,13 @@ import msgspec
 
 from nbkube import __version__
 from nbkube.client import Client
-from nbkube.errors import NotebookError, NotFoundError, RunError
+from nbkube.errors import NbkubeError, NotebookError, NotFoundError, RunError
 from nbkube.pipeline import option_schema
 from nbkube.runs import RunState
 from nbkube.server import model, views
 
 HERE = "local"
+_LOCAL = model.Place(name=HERE, engine=HERE, detail="this machine; each step in a process of its own")
 _PREVIEW_BYTES = 64 << 10
 _PREVIEW_ROWS = 200
 _IMAGE_BYTES = 4 << 20
@@ -37,9 +38,18 @@ class Service:
 
     # -- notebooks -------------------------------------------------------------------------------------------------
 
-    def information(self) -> model.Information:
-        """Say what this server can do."""
-        return model.Information(version=__version__, places=(self._place(),), option_schema=option_schema())
+    def information(self, query: model.InProject) -> model.Information:
+        """Say what this server can do for a project."""
+        places: tuple[model.Place, ...] = (_LOCAL,)
+        default, fault = HERE, ""
+        try:
+            known = self._client(query).profiles()
+            places, default = tuple(views.place(one) for one in known.profiles.values()), known.default
+        except NbkubeError as error:
+            fault = str(error)
+        return model.Information(
+            version=__version__, places=places, default=default, fault=fault, option_schema=option_schema()
+        )
 
     def pipeline(self, body: model.NotebookBody) -> model.PipelineView:
         """Analyse a notebook as it stands in the editor; nothing of it runs."""
@@ -63,29 +73,29 @@ class Service:
 
     def capacity(self, query: model.InProject) -> model.Capacity:
         """Say what is free now where runs are carried out."""
-        machine = self._client(query.path).machine()
-        return model.Capacity(place=HERE, **msgspec.structs.asdict(machine))
+        client = self._client(query)
+        return views.capacity(client.resources(), client.profile().name)
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
     def preview(self, body: model.RunBody) -> model.Preview:
         """Say what a run would be; nothing is started."""
-        path = self._saved(body)
-        client = Client(path.parent)
+        path, client = self._saved(body)
+        profile = client.profile()
         shown = client.show(path, body.parameters)
         ready = not any(one.severity == "error" for one in shown.diagnostics)
         forecasts = client.forecast(path, parameters=body.parameters, use_cache=body.use_cache)[1] if ready else ()
         return model.Preview(
             digest=shown.notebook.digest,
             ready=ready,
-            place=self._place(body.place),
+            place=views.place(profile),
             project=str(path.parent),
             parameters=views.plain({one.name: shown.values.get(one.name, one.default) for one in shown.parameters}),
             steps=tuple(
                 model.PreviewStep(
                     name=step.name,
                     forecast=said,
-                    image=step.options.image,
+                    image=step.options.image or profile.image,
                     options=views.options(step),
                 )
                 for step, said in zip(shown.steps, forecasts, strict=False)
@@ -95,9 +105,7 @@ class Service:
 
     def start(self, body: model.RunBody) -> model.Started:
         """Start a run of the file that the preview was made of."""
-        path = self._saved(body)
-        self._place(body.place)
-        client = Client(path.parent)
+        path, client = self._saved(body)
         run = client.submit(
             path, parameters=body.parameters, experiment=body.experiment.strip(), use_cache=body.use_cache
         )
@@ -105,7 +113,7 @@ class Service:
 
     def runs(self, query: model.RunQuery) -> model.RunPage:
         """List runs, the newest first, page by page."""
-        client = self._client(query.path)
+        client = self._client(query)
         found: list[model.RunSummary] = []
         before, total = query.before, 0
         only = self._in_project(client, query.path) if query.notebook else None
@@ -120,41 +128,48 @@ class Service:
 
     def run(self, run: str, query: model.InProject) -> model.RunDetail:
         """Show one run."""
-        client = self._client(query.path)
+        client = self._client(query)
         state = client.status(run)
         return views.detail(state, client.notes(state.id), self._jupyter_path(state))
 
     def stop(self, run: str, query: model.InProject) -> model.RunDetail:
         """Cancel a run; what is finished is kept."""
-        self._client(query.path).stop(run)
+        self._client(query).stop(run)
         return self.run(run, query)
 
     def pause(self, run: str, query: model.InProject) -> model.RunDetail:
         """Have a run start no further step."""
-        self._client(query.path).pause(run)
+        self._client(query).pause(run)
         return self.run(run, query)
 
     def resume(self, run: str, query: model.InProject) -> model.RunDetail:
         """Let a run go on; what is finished is kept."""
-        self._client(query.path).resume(run)
+        self._client(query).resume(run)
         return self.run(run, query)
 
     def annotate(self, run: str, query: model.InProject, body: model.RunNotes) -> model.RunDetail:
         """Write labels or the note of a run."""
-        client = self._client(query.path)
+        client = self._client(query)
         client.annotate(client.status(run).id, body.labels, body.note)
         return self.run(run, query)
 
     def delete(self, run: str, query: model.InProject) -> model.Empty:
         """Remove a run from the list; its results stay known."""
-        self._client(query.path).remove(run)
+        self._client(query).remove(run)
         return model.Empty()
+
+    def open(self, run: str, query: model.InProject, body: model.StepBody) -> model.OpenedStep:
+        """Write a notebook that goes on where a step began or failed; a kernel that runs its first cell is there."""
+        opened = self._client(query).open_step(run, body.step)
+        place = opened.path.resolve()
+        path = place.relative_to(self._root).as_posix() if place.is_relative_to(self._root) else ""
+        return model.OpenedStep(path=path, cell=opened.cell, doubts=opened.doubts)
 
     # -- what runs have left -----------------------------------------------------------------------------------------
 
     def artifacts(self, run: str, query: model.InProject) -> model.ArtifactList:
         """List variables, files and metrics of a run."""
-        made = self._client(query.path).artifacts(run)
+        made = self._client(query).artifacts(run)
         variables = [
             model.Variable(name=name, step=step, type=ref.type, summary=ref.summary or ref.reason, size=ref.size)
             for step, refs in made.variables.items()
@@ -170,7 +185,7 @@ class Service:
 
     def file(self, run: str, query: model.FileQuery) -> model.FilePreview:
         """Show the beginning of a file that a run has made."""
-        entry, place = self._client(query.path).file(run, query.file)
+        entry, place = self._client(query).file(run, query.file)
         kind, media = views.file_kind(entry.path)
         limit = _IMAGE_BYTES if kind == "image" else _PREVIEW_BYTES
         with place.open("rb") as source:
@@ -196,18 +211,18 @@ class Service:
 
     def content(self, run: str, query: model.FileQuery) -> tuple[str, Path]:
         """Return name and place of a file that a run has made, for a download."""
-        entry, place = self._client(query.path).file(run, query.file)
+        entry, place = self._client(query).file(run, query.file)
         return Path(entry.path).name, place
 
     def report(self, run: str, query: model.InProject) -> str:
         """Return the report of a run as a page that holds no scripts."""
         from nbkube.report import render_report
 
-        return render_report(self._client(query.path).report(run))
+        return render_report(self._client(query).report(run))
 
     def shown(self, run: str, query: model.LogQuery) -> tuple[list[tuple[int, model.LogPiece]], int, bool]:
         """Return what a step has shown from a piece on, with the number of each; the next number; whether it ends."""
-        pieces, end, ended = self._client(query.path).shown(run, query.step, query.start)
+        pieces, end, ended = self._client(query).shown(run, query.step, query.start)
         first = end - len(pieces)
         numbered = [(first + index, views.log_piece(piece)) for index, piece in enumerate(pieces)]
         return [(number, piece) for number, piece in numbered if piece is not None], end, ended
@@ -232,23 +247,19 @@ class Service:
 
     def project(self, path: str) -> Path:
         """Return the root of the project that a path belongs to."""
-        return self._client(path).root
+        return self._client(model.InProject(path=path)).root
 
-    def _saved(self, body: model.RunBody) -> Path:
-        """Return the notebook's file, if it is the one that the caller has seen."""
+    def _saved(self, body: model.RunBody) -> tuple[Path, Client]:
+        """Return the notebook's file, if it is the one that the caller has seen, and the client of its place."""
         path = self.path(body.path)
-        if body.digest and Client(path.parent).show(path).notebook.digest != body.digest:
+        client = Client(path.parent, profile=body.place)
+        if body.digest and client.show(path).notebook.digest != body.digest:
             raise RunError(f"{body.path} has been changed since the preview. Look at the preview again.")
-        return path
+        return path, client
 
-    def _client(self, path: str) -> Client:
-        place = self.path(path)
-        return Client(place if place.is_dir() else place.parent)
-
-    def _place(self, name: str = HERE) -> model.Place:
-        if name != HERE:
-            raise NotFoundError(f"there is no place {name!r} to run at.")
-        return model.Place(name=HERE, engine=HERE, detail="this machine; each step in a process of its own")
+    def _client(self, query: model.InProject) -> Client:
+        place = self.path(query.path)
+        return Client(place if place.is_dir() else place.parent, profile=query.place)
 
     def _summary(self, client: Client, state: RunState) -> model.RunSummary:
         notes = client.notes(state.id)

@@ -13,7 +13,9 @@ from nbkube.errors import Diagnostic
 from nbkube.server import model
 
 if TYPE_CHECKING:
+    from nbkube.cluster.capacity import Capacity, NodeCapacity
     from nbkube.pipeline.model import Pipeline, Step
+    from nbkube.profiles import Profile
     from nbkube.runs import Live, RunNotes, RunState, RunUnit, StepRun
     from nbkube.runtime.program import Failure
 
@@ -136,6 +138,44 @@ def _edges(
         for (producer, consumer), found in sorted(links.items(), key=lambda one: [position[name] for name in one[0]])
         if position[producer] < position[consumer]
     )
+
+
+# -- places --------------------------------------------------------------------------------------------------------
+
+
+def place(profile: Profile) -> model.Place:
+    """Return a profile as a place to run at."""
+    detail = "this machine; each step in a process of its own"
+    if profile.engine != "local":
+        where = f"context {profile.context}" if profile.context else "the current context"
+        detail = f"Kubernetes, {where}, namespace {profile.namespace or 'of the context'}"
+    return model.Place(name=profile.name, engine=profile.engine, detail=detail)
+
+
+def capacity(found: Capacity, name: str) -> model.Capacity:
+    """Return what is free, with the most that one node has."""
+    names = sorted({resource for node in found.nodes for resource in node.allocatable})
+    visible = any(node.free is not None for node in found.nodes)
+    return model.Capacity(
+        place=name,
+        source=found.source,
+        total={resource: found.largest(resource) for resource in names},
+        free={resource: round(found.largest(resource, free=True), 2) for resource in names} if visible else {},
+        nodes=tuple(_node(node) for node in found.nodes),
+        quotas=tuple(
+            model.QuotaRoom(name=quota.name, resource=resource, used=quota.used.get(resource, 0.0), hard=hard)
+            for quota in found.quotas
+            for resource, hard in sorted(quota.hard.items())
+        ),
+        storage_classes=tuple(one.name for one in found.storage_classes or ()),
+        hidden=found.hidden,
+    )
+
+
+def _node(node: NodeCapacity) -> model.NodeRoom:
+    notes = ["not ready"] if not node.ready else ["closed for new pods"] if not node.open else []
+    notes += [f"taint {taint}" for taint in node.taints]
+    return model.NodeRoom(name=node.name, total=node.allocatable, free=node.free, note=", ".join(notes))
 
 
 # -- runs ----------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from nbkube.state.copying import in_threads
 from nbkube.state.digests import Identity, identity_of
 from nbkube.state.ignore import ENVIRONMENT_MARK, NEVER_DATA
 from nbkube.state.model import FileDiff, FileEntry, FileReads
+from nbkube.state.recycling import Left
 from nbkube.state.snapshot import FileView, Node
 from nbkube.storage.model import ObjectStore
 
@@ -29,6 +30,7 @@ class Changes:
         self.missed: set[str] = set()
         self._removed: list[str] = []
         self._suspects: dict[str, os.stat_result] = {}
+        self.left = Left()
 
     def everything(self, view: FileView) -> None:
         """Count all paths as seen, where access times tell nothing."""
@@ -85,7 +87,8 @@ def compare(target: Path, view: FileView, identities: Mapping[str, Identity], re
         replaced: files known to have been replaced as a whole before they were read.
     """
     changes = Changes()
-    found = dict(_walk(str(target)))
+    left = changes.left
+    found = dict(_walk(str(target), left.rest))
     if found.pop(".").st_atime_ns:
         changes.listed.add(".")
     for path, node in view.nodes.items():
@@ -95,8 +98,10 @@ def compare(target: Path, view: FileView, identities: Mapping[str, Identity], re
         elif _kind(status) != node.kind:
             changes.lost(path, node, replaced)
             changes.suspect(path, status)
+            left.rest.append(path)
         else:
             _compare_one(changes, path, node, status, identities.get(path), path in replaced)
+    left.rest += found
     for path, status in found.items():
         _checked_text(path)
         if _kind(status):
@@ -110,18 +115,22 @@ def _compare_one(
     changes: Changes, path: str, node: Node, status: os.stat_result, identity: Identity | None, replaced: bool
 ) -> None:
     if node.kind == "folder":
+        changes.left.folders[path] = status.st_mode
         if status.st_atime_ns:
             changes.listed.add(path)
         if stat.S_IMODE(status.st_mode) != node.mode:
             changes.suspect(path, status)
     elif node.kind == "link":
+        changes.left.rest.append(path)
         if status.st_atime_ns:
             changes.read.add(path)
         changes.suspect(path, status)
-    elif identity_of(status) == identity:
+    elif (now := identity_of(status)) == identity:
+        changes.left.whole[path] = (now, status.st_atime_ns == 0)
         if status.st_atime_ns:
             changes.read.add(path)
     else:
+        changes.left.rest.append(path)
         changes.suspect(path, status)
         if not replaced:  # appended to or changed in the middle: what it held before matters, read or not
             changes.read.add(path)
@@ -136,8 +145,11 @@ def _topmost(paths: Iterable[str]) -> Iterator[str]:
             yield path
 
 
-def _walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield (path, state) of everything in a workspace; a folder's state is taken before it is listed."""
+def _walk(root: str, skipped: list[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield (path, state) of everything in a workspace; a folder's state is taken before it is listed.
+
+    What is never data is put into `skipped`.
+    """
     yield ".", os.lstat(root)
     folders = [""]
     while folders:
@@ -145,9 +157,11 @@ def _walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
         with os.scandir(f"{root}/{prefix}") as entries:
             found = list(entries)
         if prefix and any(entry.name == ENVIRONMENT_MARK for entry in found):
+            skipped.append(prefix[:-1])
             continue
         for entry in found:
             if entry.name in NEVER_DATA:
+                skipped.append(prefix + entry.name)
                 continue
             status = entry.stat(follow_symlinks=False)
             yield prefix + entry.name, status

@@ -8,6 +8,7 @@ import io
 import pickle
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 from nbkube.state import loading
@@ -76,7 +77,8 @@ class Dumper(pickle.Pickler):
 
     `late`: pseudo-names met. `owned`: ids of functions and classes that go by value now, being part of a class that
     does. `bare`: closures go without contents. `exact`: nothing may be left out or compacted, since two dumps of one
-    object are to be compared. `met`: what reducers noted for later checks (Keras models and the like).
+    object are to be compared; `pins` must then be kept until they have been. `met`: what reducers noted for later
+    checks (Keras models and the like).
     """
 
     def __init__(self, file: io.BytesIO, definitions: Definitions, namespace: dict[str, Any], *, exact: bool) -> None:
@@ -90,6 +92,7 @@ class Dumper(pickle.Pickler):
         self.owned: set[int] = set()
         self.bare = False
         self.met: list[Any] = []
+        self.pins: list[Any] = []
         self.kinds: set[type] = set()
         self.odd = False
         self._kept: list[Any] = []
@@ -274,7 +277,10 @@ class Dumped:
         """Return the sets met."""
         if len(self.roots) == 1 and not self.seeds and flat_objects(self.roots[0]) is not None:
             return [one for one in self.roots if type(one) in (set, frozenset)]
-        return [one for _, one in self.memo().values() if type(one) in (set, frozenset)]
+        met = self.memo().values()
+        if {set, frozenset}.isdisjoint(map(type, map(itemgetter(1), met))):
+            return []
+        return [one for _, one in met if type(one) in (set, frozenset)]
 
     def forget(self) -> None:
         """Let go of the memo and of the pickler's references."""

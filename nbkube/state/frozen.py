@@ -13,7 +13,7 @@ from nbkube.state.digests import DigestCache, Identity
 from nbkube.state.pack import Pack
 from nbkube.state.recycling import Yard, remove_tree
 from nbkube.state.snapshot import FileView, Node
-from nbkube.storage.disk import explained
+from nbkube.storage.disk import explained, write_all
 
 _INDEX = "index"
 _USED = "used"
@@ -53,7 +53,11 @@ def save_view(view: FileView, folder: Path) -> None:
     )
     with explained(folder):
         unfinished = folder / f"{_INDEX}.new"
-        unfinished.write_bytes(msgspec.msgpack.encode(index))
+        handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            write_all(handle, msgspec.msgpack.encode(index))
+        finally:
+            os.close(handle)
         os.rename(unfinished, folder / _INDEX)
 
 

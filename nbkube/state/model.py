@@ -73,3 +73,21 @@ class FileReads(msgspec.Struct, frozen=True, omit_defaults=True):
     listed: dict[str, str] = {}
     missed: tuple[str, ...] = ()
     outside: dict[str, str] = {}
+
+    def joined(self, other: FileReads) -> FileReads:
+        """Return what two have seen of the same workspace."""
+        if other == FileReads():
+            return self
+        missed = {*self.missed, *other.missed}
+        return FileReads(
+            read=dict(sorted({**other.read, **self.read}.items())),
+            listed=dict(sorted({**other.listed, **self.listed}.items())),
+            missed=tuple(sorted(path for path in missed if missed.isdisjoint(_above(path)))),
+            outside=dict(sorted({**other.outside, **self.outside}.items())),
+        )
+
+
+def _above(path: str) -> list[str]:
+    """Return the folders that a path lies in."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]

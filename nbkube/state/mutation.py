@@ -23,10 +23,14 @@ LIMIT = 256 << 20
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """A stream as it was right after its load: digest of the pickle, and address, size, digest of its big buffers."""
+    """A stream as it was right after its load: digest of the pickle, and address, size, digest of its big buffers.
+
+    `pins` are objects known by their addresses.
+    """
 
     digest: bytes
     buffers: tuple[tuple[int, int, bytes], ...]
+    pins: tuple[Any, ...] = ()
 
 
 def _digest(data: bytes | memoryview) -> bytes:
@@ -48,7 +52,7 @@ def _baseline(stream: LoadedStream, dumped: Dumped) -> Baseline:
     for view in dumped.stream.buffers:
         address = address_of(view)
         buffers.append((address, view.nbytes, b"" if address in mapped else _digest(view)))
-    return Baseline(_digest(dumped.stream.data), tuple(buffers))
+    return Baseline(_digest(dumped.stream.data), tuple(buffers), tuple(dumped.dumper.pins))
 
 
 def take_baseline(stream: LoadedStream, definitions: Definitions, namespace: dict[str, Any]) -> Baseline | None:

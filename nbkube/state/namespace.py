@@ -15,7 +15,7 @@ from nbkube.state.imports import import_version
 from nbkube.state.load import LoadedStream, Loader
 from nbkube.state.model import AGAIN, OutputRef
 from nbkube.state.mutation import take_baseline
-from nbkube.state.reducers import arrays, builtin, frames, models  # noqa: F401  (they fill the table of reducers)
+from nbkube.state.reducers import arrays, arrow, builtin, frames, models  # noqa: F401  (they fill the table of reducers)
 from nbkube.storage.model import ObjectStore
 
 _HOT = 200
@@ -66,6 +66,11 @@ class Namespace(dict[str, Any]):
         self._settled = False
         self._hits: dict[str, int] = {}
         self.hoisted: dict[str, Any] = {}
+
+    def attach(self, bindings: Mapping[str, OutputRef], store: ObjectStore) -> None:
+        """Take the bindings of a unit whose statements before its cells may have run here without them."""
+        self.bindings = dict(bindings)
+        self.store = self.loader.store = store
 
     # -- loading
 

@@ -6,10 +6,12 @@ import hashlib
 import os
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from nbkube.state.model import AGAIN
 
 if TYPE_CHECKING:
     from nbkube.state.namespace import Namespace
@@ -60,6 +62,35 @@ def restore_process(namespace: Namespace, start: Start, *, replayed: bool) -> No
         os.chdir(_outward(cwd, start.root))
 
 
+def differs(state: Mapping[str, object], start: Start) -> str:
+    """Tell how environment and search path of this process differ from a stored state; "" where they do not.
+
+    Statements that ran from `start` on without that state are then those that made it.
+    """
+    environ: Any = state.get(ENVIRON) or {}
+    for name, value in environ.items():
+        if os.environ.get(name) != value:
+            return f"an earlier step has set the environment variable {name}"
+    if PATH in state and state[PATH] != _path_change(start):
+        return "an earlier step has changed the search path of modules"
+    return ""
+
+
+def note_replayed(namespace: Namespace, start: Start) -> None:
+    """Note of a state which no earlier unit has left, but replayed statements have made, that it may be left later.
+
+    So a unit that ran before the one whose statements it repeats need not run again when that one has finished.
+    """
+    from nbkube.state.blobs import key_version
+    from nbkube.state.dump import dump
+
+    made: dict[str, Any] = {ENVIRON: _environ_change(start), PATH: _path_change(start)}
+    for name, value in made.items():
+        if any(made[name]) and not namespace.reads.get(name):
+            stream = dump({name: value}, namespace.definitions, namespace, root=namespace.root).stream
+            namespace.reads[name] = AGAIN + key_version(stream.version(), name)
+
+
 def restore_random(namespace: Namespace, start: Start, *, seeded: bool) -> None:
     """Put random states back that earlier units left, for libraries that are loaded; to be called after replay.
 
@@ -91,11 +122,7 @@ def capture_process(namespace: Namespace, start: Start, *, seeded: bool = False)
     Random state is told only in `seeded` units; a state that was drawn from also counts as read.
     """
     found: dict[str, object] = {}
-    environ: dict[str, str | None] = {
-        name: os.environ.get(name)
-        for name in sorted({*os.environ, *start.environ} - _IGNORED - start.library)
-        if os.environ.get(name) != start.environ.get(name)
-    }
+    environ = _environ_change(start)
     before = _value(namespace, ENVIRON) or {}
     # What earlier units had set and this one has removed stays noted: a replayed statement may set it again.
     now = {name: value if name in start.library else os.environ.get(name) for name, value in before.items()}
@@ -155,6 +182,15 @@ def _is_library_import(root: str) -> bool:
 
 def _value(namespace: Namespace, name: str) -> Any:
     return namespace.loaded.get(name)
+
+
+def _environ_change(start: Start) -> dict[str, str | None]:
+    """Return the variables that differ from the start; None for one that is gone."""
+    return {
+        name: os.environ.get(name)
+        for name in sorted({*os.environ, *start.environ} - _IGNORED - start.library)
+        if os.environ.get(name) != start.environ.get(name)
+    }
 
 
 def _path_change(start: Start) -> tuple[list[str], list[str], list[str]]:

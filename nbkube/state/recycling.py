@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import stat
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,13 +19,27 @@ from nbkube.state.digests import Identity, identity_of
 _MOST = 4
 
 
-class Parked:
-    """A used workspace: where it lies, what it held at the start, and its files' identities then."""
+class Left:
+    """What a workspace is found to hold when its processes have ended, for making the next one from it.
 
-    def __init__(self, folder: Path, nodes: Mapping[str, object], identities: Mapping[str, Identity]) -> None:
+    `whole` are the files that are as they were given: path -> (identity, whether the access time is still 0). `rest`
+    are all other paths but folders that were given; folders come before what is in them. `folders` are the given ones
+    that are still there: path -> mode.
+    """
+
+    def __init__(self) -> None:
+        self.whole: dict[str, tuple[Identity, bool]] = {}
+        self.rest: list[str] = []
+        self.folders: dict[str, int] = {}
+
+
+class Parked:
+    """A used workspace: where it lies, what it was to hold at the start, and what it was found to hold in the end."""
+
+    def __init__(self, folder: Path, nodes: Mapping[str, object], left: Left) -> None:
         self.folder = folder
         self.nodes = nodes
-        self.identities = identities
+        self.left = left
 
 
 class Yard:
@@ -38,8 +51,8 @@ class Yard:
         self._count = 0
         self._lock = threading.Lock()
 
-    def park(self, workspace: Path, nodes: Mapping[str, object], identities: Mapping[str, Identity]) -> bool:
-        """Take over a workspace whose processes have ended; False if it cannot be kept."""
+    def park(self, workspace: Path, nodes: Mapping[str, object], left: Left) -> bool:
+        """Take over a workspace whose processes had ended when it was looked at; False if it cannot be kept."""
         with self._lock:
             if len(self._parked) >= _MOST:
                 return False
@@ -50,7 +63,7 @@ class Yard:
                 os.rename(workspace, place)
             except OSError:
                 return False
-            self._parked.append(Parked(place, nodes, identities))
+            self._parked.append(Parked(place, nodes, left))
             return True
 
     def take(self, target: Path) -> Parked | None:
@@ -69,44 +82,41 @@ class Yard:
 
 
 def clean(parked: Parked, nodes: Mapping[str, object]) -> dict[str, Identity]:
-    """Remove from a used workspace all but its folders and the files that are as the next view wants them.
+    """Remove from a used workspace all but the folders and files that are as the next view wants them.
 
-    Return the identities of the files that stay; their access times are 0 again.
+    Nothing is looked at again: nobody has used the workspace since. Return the identities of the files that stay; their
+    access times are 0 again.
     """
+    left, top = parked.left, f"{parked.folder}/"
+    os.chmod(parked.folder, 0o700)
+    for path, mode in left.folders.items():
+        if mode & 0o700 != 0o700:
+            os.chmod(top + path, 0o700)
+    for path in left.rest:
+        _remove(top + path)
+    for path in left.folders:
+        if getattr(nodes.get(path), "kind", "") != "folder":
+            remove_tree(Path(top + path))
     kept: dict[str, Identity] = {}
-    folders = [""]
-    while folders:
-        prefix = folders.pop()
-        place = f"{parked.folder}/{prefix}"
-        os.chmod(place, 0o700)
-        with os.scandir(place) as entries:
-            found = list(entries)
-        for entry in found:
-            path = prefix + entry.name
-            node = nodes.get(path)
-            if entry.is_dir(follow_symlinks=False):
-                if getattr(node, "kind", "") == "folder":
-                    folders.append(path + "/")
-                else:
-                    remove_tree(Path(entry.path))
-                continue
-            identity = _ready(entry, parked.identities.get(path)) if node == parked.nodes.get(path) else None
-            if identity is None:
-                os.unlink(entry.path)
-            else:
-                kept[path] = identity
+    for path, (identity, unread) in left.whole.items():
+        node = nodes.get(path)
+        if node is None or (node is not parked.nodes[path] and node != parked.nodes[path]):
+            _remove(top + path)
+        elif unread:
+            kept[path] = identity
+        else:
+            os.utime(top + path, ns=(0, identity[3]), follow_symlinks=False)
+            kept[path] = identity_of(os.lstat(top + path))
     return kept
 
 
-def _ready(entry: os.DirEntry[str], identity: Identity | None) -> Identity | None:
-    """Set a file's access time to 0 if need be; return its identity, None if the file has been touched."""
-    status = entry.stat(follow_symlinks=False)
-    if identity is None or identity_of(status) != identity or not stat.S_ISREG(status.st_mode):
-        return None
-    if status.st_atime_ns == 0:
-        return identity
-    os.utime(entry.path, ns=(0, status.st_mtime_ns), follow_symlinks=False)
-    return identity_of(os.lstat(entry.path))
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except (IsADirectoryError, PermissionError):
+        remove_tree(Path(path))
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it was in a folder that has been removed
 
 
 def remove_tree(folder: Path) -> None:

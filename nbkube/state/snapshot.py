@@ -13,7 +13,7 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -182,6 +182,8 @@ class FileView:
 
     def with_diff(self, diff: FileDiff) -> FileView:
         """Return the view after a unit's diff; where both have a path the diff wins."""
+        if not diff.changed and not diff.removed:
+            return self
         nodes = dict(self.nodes)
         folders = []
         for path in diff.removed:
@@ -192,6 +194,11 @@ class FileView:
             _lay_over(nodes, entry)
         _keep_filled(nodes, folders)
         return FileView(self.root, nodes, self._digests, self.diagnostics, self.yard, self.left_out)
+
+    def only(self, wanted: Callable[[str, Node], bool]) -> FileView:
+        """Return a part of the view, told by path and node; workspaces of it are made and removed for themselves."""
+        nodes = {path: node for path, node in self.nodes.items() if wanted(path, node)}
+        return FileView(self.root, nodes, self._digests, self.diagnostics, None, self.left_out)
 
     def freeze(self, folder: Path) -> FileView:
         """Copy project files to a folder, smallest first, and return a view on the copies.

@@ -44,7 +44,8 @@ class _Aside:
 def trial_load(dumped: Dumped, namespace: Namespace, refs: Sequence[object]) -> None:
     """Load a stream aside if it holds objects of types not tried before; raises `CannotLoadError` where that fails."""
     new = {kind for kind in dumped.dumper.kinds if kind not in _tried}
-    if all(kind.__module__.split(".")[0] in _TRUSTED for kind in new):
+    # What Cython calls a function goes by its name, as all functions of libraries do.
+    if all(kind.__module__.split(".")[0] in _TRUSTED or kind.__module__.startswith("_cython_") for kind in new):
         return
     stream = dumped.stream
     resolver = _Aside(namespace)

@@ -21,12 +21,15 @@ from nbkube.state.digests import Identity, identity_of
 from nbkube.state.ignore import NEVER_DATA
 from nbkube.state.model import FileDiff, FileReads
 from nbkube.state.outside import is_system_path
-from nbkube.state.recycling import clean, remove_tree
+from nbkube.state.recycling import Left, clean, remove_tree
 from nbkube.state.snapshot import FileView, Node, changed_meanwhile
 from nbkube.storage.disk import explained
 from nbkube.storage.model import ObjectStore
 
 __all__ = ["Workspace", "access_times_work", "prepare", "remove_tree"]
+
+
+_times_work: dict[int, bool] = {}
 
 
 def prepare(view: FileView, target: Path, store: ObjectStore) -> Workspace:
@@ -69,7 +72,14 @@ def _start(view: FileView, target: Path) -> dict[str, Identity]:
 
 
 def access_times_work(folder: Path) -> bool:
-    """Tell whether reading a file and listing a folder show in their access times on this disk."""
+    """Tell whether reading a file and listing a folder show in their access times on this disk; asked once a disk."""
+    disk = os.stat(folder).st_dev
+    if disk not in _times_work:
+        _times_work[disk] = _try_access_times(folder)
+    return _times_work[disk]
+
+
+def _try_access_times(folder: Path) -> bool:
     probe = folder / ".nbkube-probe"
     file = probe / "file"
     probe.mkdir()
@@ -127,6 +137,7 @@ class Workspace:
         self._identities = identities
         self._times_work = times_work
         self._started = time.time_ns()
+        self._left: Left | None = None
         self._roots = (str(view.root), str(target), os.path.realpath(target))
 
     def observe(
@@ -153,6 +164,7 @@ class Workspace:
         missed_inside, missed_outside = self._split(missed)
         with explained(self.target):
             seen = compare(self.target, self.view, self._identities, replaced)
+            self._left = seen.left
             seen.read |= {path for path in inside - replaced if path in self.view.nodes}
             seen.listed |= self._split(listed)[0]
             seen.missed |= missed_inside
@@ -220,7 +232,8 @@ class Workspace:
             return True
 
     def remove(self) -> None:
-        """Give up the folder once its processes have ended; a later workspace of the run may be made from it."""
-        yard = self.view.yard
-        if yard is None or not self.target.exists() or not yard.park(self.target, self.view.nodes, self._identities):
+        """Give up the folder; the run's next workspace is made from it if nobody has used it since `observe`."""
+        yard, left = self.view.yard, self._left
+        parked = yard is not None and left is not None and yard.park(self.target, self.view.nodes, left)
+        if not parked:
             remove_tree(self.target)

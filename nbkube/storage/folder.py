@@ -139,34 +139,34 @@ class LocalStore:
                 if len(name) == 64 and name.startswith(folder):
                     yield name
 
-    def discard(self, digest: str, unused: float = 0.0, *, dry_run: bool = False) -> int:
-        """Remove a blob not used for so many seconds; return the bytes freed (0: kept, or not there)."""
+    def discard(self, digest: str, unused: float = 0.0, *, dry_run: bool = False) -> int | None:
+        """Remove a blob not used for so many seconds; return the bytes freed (None: kept, or not there)."""
         return self._discard(self._blob(check_digest(digest)), unused, dry_run=dry_run)
 
-    def discard_record(self, name: str, unused: float = 0.0, *, dry_run: bool = False) -> int:
-        """Remove a record not used for so many seconds; return the bytes freed (0: kept, or not there)."""
+    def discard_record(self, name: str, unused: float = 0.0, *, dry_run: bool = False) -> int | None:
+        """Remove a record not used for so many seconds; return the bytes freed (None: kept, or not there)."""
         return self._discard(self._record(name), unused, dry_run=dry_run)
 
     def discard_damaged(self, unused: float = 0.0, *, dry_run: bool = False) -> int:
         """Remove blobs set aside more than so many seconds ago; return the bytes freed."""
         place = self.path / "quarantine"
-        return sum(self._discard(place / name, unused, dry_run=dry_run) for name in _sorted_entries(place))
+        return sum(self._discard(place / name, unused, dry_run=dry_run) or 0 for name in _sorted_entries(place))
 
-    def _discard(self, path: Path, unused: float, *, dry_run: bool) -> int:
+    def _discard(self, path: Path, unused: float, *, dry_run: bool) -> int | None:
         """Judge and remove under the lock that a renewal takes, so that nothing just renewed is lost."""
         if not os.path.lexists(path):
-            return 0
+            return None
         with self._changing(0):
             try:
                 status = os.lstat(path)
                 if time.time() - status.st_mtime < unused:
-                    return 0
+                    return None
                 if not dry_run:
                     os.unlink(path)  # not synced: what a crash brings back goes the next time
                     with contextlib.suppress(OSError):
                         os.rmdir(path.parent)
             except FileNotFoundError:
-                return 0
+                return None
             return status.st_size
 
     def renew(self, name: str) -> bool:

@@ -87,10 +87,10 @@ class CollectableStore(ObjectStore, Protocol):
     def renew(self, name: str) -> bool:
         """Count a record as used now; False if it is not there (any more)."""
 
-    def discard(self, digest: str, unused: float = 0.0, *, dry_run: bool = False) -> int:
+    def discard(self, digest: str, unused: float = 0.0, *, dry_run: bool = False) -> int | None:
         """Remove a blob."""
 
-    def discard_record(self, name: str, unused: float = 0.0, *, dry_run: bool = False) -> int:
+    def discard_record(self, name: str, unused: float = 0.0, *, dry_run: bool = False) -> int | None:
         """Remove a record."""
 
     def discard_damaged(self, unused: float = 0.0, *, dry_run: bool = False) -> int:

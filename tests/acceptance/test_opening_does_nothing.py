@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -37,10 +39,30 @@ def test_no_socket_no_process_no_write(tmp_path: Path, command: list[str]) -> No
     _require_quiet(tmp_path, project, notebook, command)
 
 
+def test_neither_for_a_script(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    marks = {True: "# %%", False: "# %% tags={}"}
+    cells = [
+        marks[not tags].format(json.dumps(tags.split()))
+        + "\n"
+        + "\n".join(f"# {line}" if line[0] in "%!" else line for line in source.splitlines())
+        for tags, source in CELLS
+    ]
+    (project / "work.py").write_text("\n\n".join(cells) + "\n")
+    (project / "jupytext.toml").write_text('formats = "ipynb,py:percent"\n')
+    shown = _require_quiet(tmp_path, project, project / "work.py", ["show", "--json"])
+    assert [step["name"] for step in json.loads(shown)["steps"]] == ["setup", "one", "two", "three"]
+
+
 def test_neither_where_an_earlier_run_is_looked_at(tmp_path: Path) -> None:
     project = tmp_path / "project"
     notebook = write_notebook(project / "work.ipynb", [("step:one", "x = 1"), ("step:two", "open('y', 'w').write('')")])
     assert Client(project).run(notebook).phase is Phase.SUCCEEDED
+    # The run's process clears up after it has told the end.
+    until = time.monotonic() + 20
+    while any((project / ".nbkube" / "work").glob("*.lock")) and time.monotonic() < until:
+        time.sleep(0.05)
     shown = _require_quiet(tmp_path, project, notebook, ["show"])
     assert "seen in a run" in shown
 
@@ -74,7 +96,7 @@ def _require_quiet(tmp_path: Path, project: Path, notebook: Path, command: list[
     assert done.returncode == 0, done.stderr
     assert sorted(project.rglob("*")) == before
     calls = trace.read_text().splitlines()
-    assert any("openat(" in call and "work.ipynb" in call for call in calls), "the trace saw nothing"
+    assert any("openat(" in call and notebook.name in call for call in calls), "the trace saw nothing"
     assert [call for call in calls if re.search(r"\b(socket|connect)\(", call)] == []
     assert len([call for call in calls if "execve(" in call and " = 0" in call]) == 1
     assert [call for call in calls if re.search(r"\b(clone3?|v?fork)\(", call) and "CLONE_THREAD" not in call] == []

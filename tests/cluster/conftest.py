@@ -1,7 +1,7 @@
 """The running bench, a namespace for each test, and what a test needs to run pods in it.
 
 Without root or without the built parts the tests are skipped with the reason; `NBKUBE_REQUIRE_CLUSTER=1` makes that a
-failure. They are part of `make test-cluster`, not of `make test`: the folder is left out unless it is named.
+failure. They all carry the mark `cluster`: `make test-cluster` runs them, `make test` does not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from nbkube.cluster import Cluster, connect
 from tests.cluster import bench as running
 from tests.cluster import layout, lifecycle, preflight
 from tests.cluster.api import Api
@@ -31,17 +30,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker(pytest.mark.cluster)
+    # Tests that stop the bench come before those that share it.
+    items.sort(key=lambda item: item.path.name != "test_lifecycle.py")
 
 
 @pytest.fixture(scope="session")
-def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    """The running bench, started if it is not up; its images hold nbkube as it is in this checkout."""
-    if not lifecycle.is_up() and (lacks := preflight.missing_to_run(lifecycle.parts())):
+def usable_machine() -> None:
+    """A machine on which the bench runs or can be started."""
+    if lifecycle.is_started():
+        return
+    if lacks := preflight.missing_to_run(lifecycle.parts()):
         reason = f"the Kubernetes bench cannot run here: {'; '.join(lacks)}"
         if os.environ.get("NBKUBE_REQUIRE_CLUSTER") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
-    was_up = lifecycle.is_up()
+
+
+@pytest.fixture(scope="session")
+def bench(request: pytest.FixtureRequest, usable_machine: None) -> Iterator[Bench]:
+    """The running bench, started if it is not up; its images hold nbkube as it is in this checkout."""
+    was_up = lifecycle.is_started()
     started = lifecycle.up(lambda text: None)
     yield running.replace_images(started, lifecycle.load_image(layout.CHECKOUT))
     if not was_up and not request.config.getoption("--keep-bench", default=False):
@@ -61,10 +69,3 @@ def namespace(bench: Bench, api: Api) -> Iterator[str]:
     make_namespace(api, name, bench)
     yield name
     remove_namespace(api, name)
-
-
-@pytest.fixture
-def cluster(bench: Bench, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    """The bench through nbkube's own client, with an administrator's rights, in the test's namespace."""
-    monkeypatch.setenv("KUBECONFIG", bench.kubeconfig)
-    return connect(namespace=namespace)

@@ -15,6 +15,7 @@ from tests.cluster import layout, network, teardown
 from tests.cluster.api import Api, ApiError, Object
 from tests.cluster.bench import Bench
 from tests.cluster.layout import BenchError
+from tests.cluster.parts import lock as file_lock
 from tests.cluster.servers import Servers, wait_until
 
 _CONTROLLER = f"/apis/apps/v1/namespaces/{layout.ARGO_NAMESPACE}/deployments/workflow-controller"
@@ -36,25 +37,32 @@ def start(bench: Bench, name: str) -> None:
         wait_until(lambda: _listens(_ADDRESSES[name]), 30, f"{name} to listen again")
 
 
+def lock(bench: Bench) -> contextlib.AbstractContextManager[None]:
+    """Hold the lock of those who break parts of the bench: one at a time, and nobody mends it meanwhile."""
+    return file_lock(bench.run_folder / "faults.lock", lambda text: None)
+
+
 @contextlib.contextmanager
 def without(bench: Bench, name: str) -> Iterator[None]:
     """Have the block run while a server is dead; it serves again afterwards, whatever the block did."""
-    kill(bench, name)
-    try:
-        yield
-    finally:
-        start(bench, name)
+    with lock(bench):
+        kill(bench, name)
+        try:
+            yield
+        finally:
+            start(bench, name)
 
 
 @contextlib.contextmanager
 def frozen(bench: Bench, name: str) -> Iterator[None]:
     """Have the block run while a server accepts connections but answers nothing."""
     servers = Servers(bench.run_folder)
-    servers.kill(name, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        servers.kill(name, signal.SIGCONT)
+    with lock(bench):
+        servers.kill(name, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            servers.kill(name, signal.SIGCONT)
 
 
 def cut_connections(port: int) -> int:

@@ -15,6 +15,7 @@ from tests.cluster import (
     addons,
     bench,
     control_plane,
+    faults,
     golang,
     images,
     layout,
@@ -41,9 +42,13 @@ def parts() -> list[Part]:
 
 
 def up(say: Say) -> Bench:
-    """Start the bench unless it runs; raises BenchError naming everything this machine lacks."""
-    with lock(_lock_file(), wait=True):
-        if is_up():
+    """Start the bench unless it runs; raises BenchError naming everything this machine lacks.
+
+    A bench some of whose servers are dead is mended, not made anew: others may be using it, perhaps have just killed
+    a server for a test.
+    """
+    with lock(_lock_file(), say):
+        if is_up() or _mend(say):
             return bench.read()
         built = parts()
         if lacks := preflight.missing_to_run(built):
@@ -64,21 +69,45 @@ def up(say: Say) -> Bench:
 
 def down(say: Say) -> None:
     """Stop the bench and remove all it made, whatever state it is in."""
-    with lock(_lock_file(), wait=True):
+    with lock(_lock_file(), say):
         started = time.monotonic()
         teardown.remove_everything()
         say(f"down after {time.monotonic() - started:.1f} s")
 
 
+def is_started() -> bool:
+    """Tell whether there is a bench, be it whole or hurt."""
+    return (layout.run_folder() / "bench.json").exists() and network.NAMESPACE_FILE.exists()
+
+
 def is_up() -> bool:
     """Tell whether all servers of a started bench run and its API server answers."""
     servers = Servers(layout.run_folder())
-    if not (layout.run_folder() / "bench.json").exists() or set(servers.running()) != set(servers.names()):
+    if not is_started() or set(servers.running()) != set(servers.names()):
         return False
     try:
         return bool(Api(bench.read().kubeconfig).get("/readyz") == "ok")
     except (OSError, BenchError):
         return False
+
+
+def _mend(say: Say) -> bool:
+    """Start the dead servers of a bench that was up; false when there is none, or it cannot be mended."""
+    if not is_started():
+        return False
+    found = bench.read()
+    with faults.lock(found):
+        servers = Servers(layout.run_folder())
+        dead = sorted(set(servers.names()) - set(servers.running()))
+        say(f"the bench is hurt; starting again: {', '.join(dead) or 'nothing, waiting for its API server'}")
+        try:
+            for name in dead:
+                servers.start_again(name)
+            faults.start(found, "kube-apiserver")
+        except BenchError as error:
+            say(f"it cannot be mended: {error}")
+            return False
+    return True
 
 
 def load_image(checkout: Path) -> Images:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from pathlib import Path
 
 from tests.cluster import layout
@@ -27,6 +29,25 @@ def write_configuration(run: Path) -> None:
     (folder / "kubelet.yaml").write_text(json.dumps(_kubelet(run), indent=1))
     (folder / "kube-proxy.yaml").write_text(json.dumps(_kube_proxy(run), indent=1))
     (folder / "Corefile").write_text(_corefile(run))
+
+
+def kept_folder(name: str) -> Path:
+    """Return a folder of images that outlives a bench; after a month it is made anew, so that it does not only grow."""
+    folder = layout.cache_folder() / name
+    stamp = folder.with_suffix(".since")
+    if not stamp.exists() or stamp.stat().st_mtime < time.time() - 30 * 86400:
+        forget_folder(name)
+        folder.mkdir(parents=True)
+        stamp.touch()
+    return folder
+
+
+def forget_folder(name: str) -> None:
+    """Remove a kept folder: the next bench fills it again."""
+    folder = layout.cache_folder() / name
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.with_suffix(".since").unlink(missing_ok=True)
 
 
 def container_servers(run: Path) -> list[Server]:
@@ -77,7 +98,7 @@ def kubernetes_servers(run: Path, tools: Path) -> list[Server]:
 
 def _containerd(run: Path) -> str:
     return f"""version = 2
-root = "{run}/containerd"
+root = "{kept_folder("containerd")}"
 state = "{run}/containerd-state"
 [grpc]
   address = "{run}/containerd.sock"
@@ -126,14 +147,12 @@ def _cni(run: Path) -> dict[str, object]:
 
 
 def _registry() -> str:
-    storage = layout.cache_folder() / "registry"
-    storage.mkdir(parents=True, exist_ok=True)
     return f"""version: 0.1
 log:
   level: warn
 storage:
   filesystem:
-    rootdirectory: {storage}
+    rootdirectory: {kept_folder("registry")}
   delete:
     enabled: true
 http:

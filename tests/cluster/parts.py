@@ -57,24 +57,30 @@ class Part(msgspec.Struct, frozen=True):
 
 
 def build(part: Part, say: Callable[[str], None]) -> float:
-    """Build `part` unless it is there, drop older versions of it, and return the seconds it took."""
-    with lock(layout.cache_folder() / "build.lock", wait=True):
-        if part.is_built:
-            say(f"{part.name}: there")
-            return 0.0
-        started = time.monotonic()
-        log = layout.cache_folder() / "logs" / f"{part.name}.log"
-        log.parent.mkdir(exist_ok=True)
-        log.unlink(missing_ok=True)
-        say(f"{part.name}: building (about {part.minutes:g} minutes from nothing; log: {log})")
-        _clear(part.folder)
-        part.folder.mkdir(parents=True)
-        part.make(part.folder, log)
-        seconds = time.monotonic() - started
-        (part.folder / "built.json").write_bytes(msgspec.json.encode({"recipe": part.recipe, "seconds": seconds}))
-        _clear_unused(part)
-        say(f"{part.name}: built in {seconds / 60:.1f} minutes")
-        return seconds
+    """Build `part` unless it is there, drop old versions of it, and return the seconds it took."""
+    if part.is_built:
+        say(f"{part.name}: there")
+        return 0.0
+    with lock(layout.cache_folder() / "build.lock", say):
+        return _build(part, say)
+
+
+def _build(part: Part, say: Callable[[str], None]) -> float:
+    if part.is_built:  # by another process, meanwhile
+        return 0.0
+    started = time.monotonic()
+    log = layout.cache_folder() / "logs" / f"{part.name}.log"
+    log.parent.mkdir(exist_ok=True)
+    log.unlink(missing_ok=True)
+    say(f"{part.name}: building (about {part.minutes:g} minutes from nothing; log: {log})")
+    _clear(part.folder)
+    part.folder.mkdir(parents=True)
+    part.make(part.folder, log)
+    seconds = time.monotonic() - started
+    (part.folder / "built.json").write_bytes(msgspec.json.encode({"recipe": part.recipe, "seconds": seconds}))
+    _clear_unused(part)
+    say(f"{part.name}: built in {seconds / 60:.1f} minutes")
+    return seconds
 
 
 def run(log: Path, *argv: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
@@ -97,14 +103,15 @@ def run(log: Path, *argv: str | Path, cwd: Path | None = None, env: dict[str, st
 
 
 @contextmanager
-def lock(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold a lock on the file `path`; raises BenchError when another process has it and `wait` is false."""
+def lock(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock on the file `path`, saying so when another process has it first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BenchError(f"another process holds {path}; wait until it has ended") from None
+            say(f"waiting for another process that holds {path}")
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

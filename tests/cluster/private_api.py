@@ -17,7 +17,7 @@ import yaml
 from tests.cluster import golang
 from tests.cluster.servers import end, wait_until
 
-TOKEN = "admin-of-a-test"
+TOKEN, USER_TOKEN = "admin-of-a-test", "user-of-a-test"
 
 
 class PrivateApi:
@@ -40,7 +40,7 @@ class PrivateApi:
         subprocess.run(
             ["openssl", "genrsa", "-out", str(self._folder / "sa.key"), "2048"], check=True, capture_output=True
         )
-        (self._folder / "tokens").write_text(f'{TOKEN},admin,1,"system:masters"\n')
+        (self._folder / "tokens").write_text(f'{TOKEN},admin,1,"system:masters"\n{USER_TOKEN},ada,2\n')
         address, peer = f"http://127.0.0.1:{self._etcd}", f"http://127.0.0.1:{self._peer}"
         self._run(
             "etcd",
@@ -133,8 +133,11 @@ class PrivateApi:
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "private", "cluster": server}],
-            "users": [{"name": "admin", "user": {"token": TOKEN}}],
-            "contexts": [{"name": "private", "context": {"cluster": "private", "user": "admin"}}],
+            "users": [{"name": "admin", "user": {"token": TOKEN}}, {"name": "ada", "user": {"token": USER_TOKEN}}],
+            "contexts": [
+                {"name": "private", "context": {"cluster": "private", "user": "admin"}},
+                {"name": "ada", "context": {"cluster": "private", "user": "ada"}},
+            ],
             "current-context": "private",
         }
         self.kubeconfig.write_text(yaml.safe_dump(document))

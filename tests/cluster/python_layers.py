@@ -15,6 +15,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -37,47 +38,64 @@ _CONFIG = {
 
 
 def parts() -> list[Part]:
-    """Return the parts that become image layers."""
-    base, tensorflow = closure("examples"), closure("examples", "tensorflow")
-    extra = {name: version for name, version in tensorflow.items() if name not in base}
+    """Return the parts that become image layers, from the lowest up.
+
+    The large libraries come before what nbkube itself needs, which changes more often; a distribution that is in two
+    layers is there in one version, since all come from one environment.
+    """
+    libraries, tensorflow = closure("examples"), closure("tensorflow")
+    extra = {name: version for name, version in tensorflow.items() if name not in libraries}
     return [
         Part("debian", 3, (), f"{_release()} python{PYTHON} {_DROPPED}", _make_debian),
-        Part("packages", 1.5, (), _recipe(base), lambda folder, log: _make_packages(base, folder, log)),
-        Part("tensorflow", 3, (), _recipe(extra), lambda folder, log: _make_packages(extra, folder, log)),
+        _part("libraries", 1.5, libraries),
+        _part("tensorflow", 3, extra),
+        _part("packages", 0.5, closure("")),
     ]
 
 
-def closure(*extras: str) -> dict[str, str]:
-    """Return name and version of all distributions that nbkube with these extras needs, in this environment."""
+def closure(extra: str) -> dict[str, str]:
+    """Return name and version of all distributions that one extra of nbkube needs here; "" is nbkube without extras."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
     found: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
-    waiting = [("nbkube", extra) for extra in ("", *extras)]
+    waiting = [("nbkube", extra)]
     while waiting:
-        name, extra = waiting.pop()
-        if (name, extra) in seen:
+        name, wanted = waiting.pop()
+        if (name, wanted) in seen:
             continue
-        seen.add((name, extra))
+        seen.add((name, wanted))
         try:
             distribution = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             raise BenchError(f"{name} is not installed here; run `make .venv/.test`") from None
         found[name] = distribution.version
-        for line in distribution.requires or ():
-            requirement = Requirement(line)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
-                waiting += [(canonicalize_name(requirement.name), one) for one in ("", *requirement.extras)]
+        for requirement in map(Requirement, distribution.requires or ()):
+            if _applies(requirement.marker, wanted):
+                names = {"", *requirement.extras}
+                waiting += [(canonicalize_name(requirement.name), one) for one in names]
     del found["nbkube"]
     return dict(sorted(found.items()))
 
 
+def _applies(marker: Any, extra: str) -> bool:
+    """Tell whether a requirement with this marker belongs to `extra`, and not to the distribution anyway."""
+    if marker is None:
+        return extra == ""
+    here = bool(marker.evaluate({"extra": extra}))
+    return here and (extra == "" or not marker.evaluate({"extra": ""}))
+
+
+def _part(name: str, minutes: float, versions: dict[str, str]) -> Part:
+    recipe = f"python{PYTHON} {' '.join(f'{name}=={version}' for name, version in versions.items())}"
+    return Part(name, minutes, (), recipe, lambda folder, log: _make_packages(versions, folder, log))
+
+
 def step_image(with_tensorflow: bool, layers: dict[str, Layer], nbkube: Layer) -> Image:
-    """Return the image of steps; `layers` are the built parts by name."""
-    names = ("debian", "packages", "tensorflow") if with_tensorflow else ("debian", "packages")
+    """Return the image of steps; `layers` are those of the built parts by name, the lowest first."""
     name = "nbkube/tensorflow" if with_tensorflow else "nbkube/base"
-    stack = (*(layers[name] for name in names), nbkube)
+    stack = (*(layer for part, layer in layers.items() if with_tensorflow or part != "tensorflow"), nbkube)
     return Image(name=name, tag=f"{TAG}-{nbkube.digest[7:19]}", layers=stack, config=_CONFIG)
 
 
@@ -117,10 +135,6 @@ def _source_key(checkout: Path) -> str:
     for path in [checkout / "pyproject.toml", checkout / "README.md", *files]:
         digest.update(f"{path.relative_to(checkout)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
-
-
-def _recipe(versions: dict[str, str]) -> str:
-    return f"python{PYTHON} {' '.join(f'{name}=={version}' for name, version in versions.items())}"
 
 
 _DROPPED = ("usr/share/doc/*", "usr/share/locale/*", "usr/share/man/*", "var/lib/apt/lists/*", "var/cache/apt/*")

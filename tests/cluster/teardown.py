@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.cluster import layout, network
+from tests.cluster import layout, network, node
 from tests.cluster.layout import BenchError
 from tests.cluster.servers import Servers, end, wait_until
 
@@ -30,14 +30,21 @@ def make_cgroups() -> None:
         if hierarchy.name == "cpuset":  # a new group of this hierarchy has no processors until told
             for name in ("cpuset.cpus", "cpuset.mems"):
                 (folder / name).write_text((hierarchy / name).read_text())
+        if (shares := folder / "cpu.shares").exists():  # as one group all pods together would count as one process
+            shares.write_text("10240")
 
 
 def remove_everything(keep_logs: bool = False) -> None:
     """Leave nothing of a bench behind."""
     run = layout.run_folder()
-    end([*Servers(run).running().values(), *network.processes()])
+    (run / "bench.json").unlink(missing_ok=True)  # from here on there is no bench that anybody could mend
+    servers = Servers(run).running()
+    containerd = servers.pop("containerd", None)
+    end(servers.values())
     end(_contained(), patience=0)
-    end(network.processes(), patience=0)
+    if network.NAMESPACE_FILE.exists() and not (containerd and _forget_containers(run)):
+        node.forget_folder("containerd")  # else the next bench would find containers of this one
+    end(network.processes())
     _forget_shims(run)
     _unmount(run)
     network.remove()
@@ -45,6 +52,20 @@ def remove_everything(keep_logs: bool = False) -> None:
     _remove_fixed_places(run)
     shutil.rmtree(layout.memory_folder(), ignore_errors=True)
     _remove_run_folder(run, keep_logs)
+
+
+def _forget_containers(run: Path) -> bool:
+    """Have containerd forget all containers and keep its images; false when it cannot."""
+    ctr = ["/usr/bin/ctr", f"--address={run}/containerd.sock", "--namespace=k8s.io"]
+    try:
+        for kind, options in (("tasks", ["--force"]), ("containers", [])):
+            listed = subprocess.run([*ctr, kind, "ls", "-q"], capture_output=True, text=True, check=True, timeout=20)
+            if names := listed.stdout.split():
+                subprocess.run([*ctr, kind, "rm", *options, *names], capture_output=True, check=False, timeout=60)
+        left = subprocess.run([*ctr, "containers", "ls", "-q"], capture_output=True, text=True, check=True, timeout=20)
+    except (subprocess.SubprocessError, OSError):
+        return False
+    return not left.stdout.split()
 
 
 def _contained() -> list[int]:

@@ -38,8 +38,8 @@ class ClusterBench(contract.Bench):
 
 
 @pytest.fixture  # type: ignore[no-redef]  # in place of the contract's own
-def bench(bench: running.Bench, api: Api, namespace: str, tmp_path: Path) -> Iterator[ClusterBench]:
-    """Return the contract's bench on the running cluster."""
+def on_engine(bench: running.Bench, api: Api, namespace: str, tmp_path: Path) -> Iterator[ClusterBench]:
+    """Return the contract's bench with the running cluster behind it."""
     with project(tmp_path / "project", bench, api, namespace) as found:
         volume_claim(api, namespace, "shared")
         numbers = iter(range(1000))

@@ -147,7 +147,7 @@ def test_two_steps_that_ask_for_the_only_device_take_turns(mine: Project) -> Non
 def test_what_can_never_start_is_refused_before_the_launch(mine: Project, api: Api) -> None:
     notebook = mine.notebook([("step:a", "x = 1")])
     for options in (
-        {"gpu": 64},
+        {"gpu": 8},
         {"memory": "900Gi"},
         {"secret": ["other"]},
         {"volume": ["absent:/x"]},

@@ -32,7 +32,8 @@ def test_a_step_image_has_the_versions_of_this_environment(bench: Bench, api: Ap
     assert finished(api, namespace, "versions")["status"]["phase"] == "Succeeded"
     found = json.loads(log(api, namespace, "versions"))
     versions = {name.lower().replace("_", "-").replace(".", "-"): version for name, version in found.items()}
-    assert versions == {**python_layers.closure("examples"), "nbkube": importlib.metadata.version("nbkube")}
+    expected = {**python_layers.closure("examples"), **python_layers.closure("")}
+    assert versions == {**expected, "nbkube": importlib.metadata.version("nbkube")}
 
 
 def test_tensorflow_computes_in_its_image(bench: Bench, api: Api, namespace: str) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from nbkube.cluster import Change, Cluster, connect
+from nbkube.cluster import Change, Cluster, Question, connect
 from nbkube.cluster.model import CONFIG_MAP, Manifest
-from nbkube.errors import NbkubeError, NotFoundError
+from nbkube.errors import ForbiddenError, NbkubeError, NotFoundError
 from tests.cluster.private_api import PrivateApi
 
 pytestmark = pytest.mark.timeout(300)
@@ -232,6 +232,21 @@ def test_a_kind_that_is_not_there(cluster: Cluster) -> None:
 
     with pytest.raises(NotFoundError, match="knows no Workflow"):
         cluster.watch(WORKFLOW)
+
+
+def test_who_may_list_but_not_watch_is_told_at_once(cluster: Cluster) -> None:
+    group = "rbac.authorization.k8s.io"
+    rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}
+    subject = {"apiGroup": group, "kind": "User", "name": "ada"}
+    reference = {"apiGroup": group, "kind": "Role", "name": "lister"}
+    for kind, rest in (("Role", {"rules": [rule]}), ("RoleBinding", {"subjects": [subject], "roleRef": reference})):
+        cluster.create({"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": "lister"}} | rest)
+    ada = connect("ada", cluster.namespace)
+    wait_until(lambda: ada.may(Question("list", "configmaps")))
+    changes = iter(ada.watch(CONFIG_MAP, labels="by=test", idle=1.0))
+    assert next(changes).what == "synced"
+    with pytest.raises(ForbiddenError, match="ada may not watch configmaps in namespace .*--verb=watch"):
+        next(changes)
 
 
 def test_a_create_whose_server_dies_is_there_once(server: PrivateApi, cluster: Cluster) -> None:

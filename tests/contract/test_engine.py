@@ -105,35 +105,35 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, make_engine: EngineMaker) -> Bench:
+def on_engine(tmp_path: Path, make_engine: EngineMaker) -> Bench:
     return Bench(tmp_path, make_engine)
 
 
-def test_values_go_from_step_to_step_and_metrics_come_out(bench: Bench) -> None:
-    story = bench.run([("step:a", "x = [1]"), ("step:b", "x.append(2)"), ("pipeline-metrics", "total = sum(x)")])
+def test_values_go_from_step_to_step_and_metrics_come_out(on_engine: Bench) -> None:
+    story = on_engine.run([("step:a", "x = [1]"), ("step:b", "x.append(2)"), ("pipeline-metrics", "total = sum(x)")])
     assert (story.phase, story.metrics) == ("Succeeded", {"total": 3})
     assert story.started() == ["a", "b", "metrics"]
 
 
-def test_independent_steps_run_beside_each_other(bench: Bench) -> None:
-    wait = f"import time\nstart_{{0}} = time.time()\ntime.sleep({bench.moment})\nend_{{0}} = time.time()"
+def test_independent_steps_run_beside_each_other(on_engine: Bench) -> None:
+    wait = f"import time\nstart_{{0}} = time.time()\ntime.sleep({on_engine.moment})\nend_{{0}} = time.time()"
     cells = [("step:a", wait.format("a")), ("step:b", wait.format("b"))]
-    story = bench.run([*cells, ("pipeline-metrics", "together = start_b < end_a and start_a < end_b")])
+    story = on_engine.run([*cells, ("pipeline-metrics", "together = start_b < end_a and start_a < end_b")])
     assert story.metrics == {"together": True}
 
 
-def test_adversarial_order_gives_the_same(bench: Bench) -> None:
+def test_adversarial_order_gives_the_same(on_engine: Bench) -> None:
     cells: list[CellText] = [("step:a", "x = 1"), ("step:b", "y = 2"), ("pipeline-metrics", "total = x * 10 + y")]
-    story = bench.run(cells, adversarial=True, parallel=4)
+    story = on_engine.run(cells, adversarial=True, parallel=4)
     assert story.metrics == {"total": 12}
     assert story.started() == ["b", "a", "metrics"]
 
 
-def test_a_step_that_ran_too_early_runs_again(bench: Bench) -> None:
+def test_a_step_that_ran_too_early_runs_again(on_engine: Bench) -> None:
     # Nothing tells analysis that `spread` writes a file, or that `gather` looks for one.
-    (bench.project / "quiet.py").write_text(
+    (on_engine.project / "quiet.py").write_text(
         "import time\nfrom pathlib import Path\n"
-        f"def spread(): time.sleep({bench.moment + 0.5}); Path('made.txt').write_text('made')\n"
+        f"def spread(): time.sleep({on_engine.moment + 0.5}); Path('made.txt').write_text('made')\n"
         "def gather(): return [one.name for one in Path('.').iterdir() if one.name == 'made.txt']\n"
     )
     cells: list[CellText] = [
@@ -141,86 +141,117 @@ def test_a_step_that_ran_too_early_runs_again(bench: Bench) -> None:
         ("step:second", "import quiet\nfound = quiet.gather()"),
         ("pipeline-metrics", "print(found)"),
     ]
-    story = bench.run(cells)
+    story = on_engine.run(cells)
     assert story.metrics == {"found": ["made.txt"]}
 
 
-def test_a_failure_stops_what_follows_and_keeps_what_came_before(bench: Bench) -> None:
+def test_steps_that_an_earlier_run_has_shown_to_be_independent_run_beside_each_other(on_engine: Bench) -> None:
+    work = (
+        "import time\nstart_{0} = time.time()\nopen('{0}.txt', 'w').write('x')\n"
+        "while time.time() < start_{0} + 1.5: pass\nend_{0} = time.time()"
+    )
+    cells: list[CellText] = [
+        ("step:a", work.format("a")),
+        ("step:b", work.format("b")),
+        ("pipeline-metrics", "together = start_b < end_a and start_a < end_b"),
+    ]
+    assert on_engine.run(cells).metrics == {"together": False}
+    assert on_engine.run(cells, use_cache=False).metrics == {"together": True}
+
+
+def test_a_dependency_found_by_one_run_is_known_to_the_next(on_engine: Bench) -> None:
+    # Analysis does not know that this makes a file.
+    made = "import time\nimport numpy as np\ntime.sleep(1)\nnp.lib.format.open_memmap('made.npy', 'w+', shape=(3,))"
+    cells: list[CellText] = [
+        ("step:first", made),
+        ("step:second", "from pathlib import Path\nfound = Path('made.npy').exists()"),
+        ("pipeline-metrics", "print(found)"),
+    ]
+    beside = []
+    for _ in range(2):
+        story = on_engine.run(cells, use_cache=False)
+        assert story.metrics == {"found": True}
+        kinds = [(event["event"], event.get("step")) for event in story.events]
+        beside.append(kinds.index(("started", "second")) < kinds.index(("step-ended", "first")))
+    assert beside == [True, False]
+
+
+def test_a_failure_stops_what_follows_and_keeps_what_came_before(on_engine: Bench) -> None:
     cells: list[CellText] = [("step:a", "x = 1"), ("step:b", "y = x\ny / 0"), ("step:c", "z = y")]
-    story = bench.run(cells)
+    story = on_engine.run(cells)
     assert story.phase == "Failed"
     failure = story.last("b")["failure"]
     assert (failure["cell"], failure["line"], failure["type"]) == (2, 2, "ZeroDivisionError")
     assert story.started() == ["a", "b"]
-    again = bench.run([cells[0], ("step:b", "y = x"), cells[2]])
+    again = on_engine.run([cells[0], ("step:b", "y = x"), cells[2]])
     assert again.phase == "Succeeded"
     assert again.started() == ["b", "c"]
 
 
-def test_a_later_failure_does_not_hide_an_earlier_one(bench: Bench) -> None:
+def test_a_later_failure_does_not_hide_an_earlier_one(on_engine: Bench) -> None:
     cells: list[CellText] = [
-        ("step:slow", f"import time\ntime.sleep({bench.moment + 0.5})\nassert False, 'the first in the notebook'"),
+        ("step:slow", f"import time\ntime.sleep({on_engine.moment + 0.5})\nassert False, 'the first in the notebook'"),
         ("step:quick", "assert False, 'the first in time'"),
     ]
-    handle, story = bench.submit(cells)
-    assert handle.wait(bench.patience)
+    handle, story = on_engine.submit(cells)
+    assert handle.wait(on_engine.patience)
     assert story.last("slow")["failure"]["message"] == "the first in the notebook"
 
 
-def test_retries(bench: Bench) -> None:
-    source = f"from pathlib import Path\npath = Path({bench.shared!r}, 'count.txt')\n"
+def test_retries(on_engine: Bench) -> None:
+    source = f"from pathlib import Path\npath = Path({on_engine.shared!r}, 'count.txt')\n"
     source += "tries = len(path.read_text()) if path.exists() else 0\n"
     source += "path.write_text('x' * (tries + 1))\nassert tries >= 1, 'not yet'"
-    story = bench.run([("step:a", source)], {"a": {"retries": 2, **bench.sharing}})
+    story = on_engine.run([("step:a", source)], {"a": {"retries": 2, **on_engine.sharing}})
     assert story.phase == "Succeeded"
     assert [event["reason"] for event in story.of("retry")] == ["not yet"]
 
 
-def test_timeout(bench: Bench) -> None:
-    story = bench.run([("step:a", "import time\ntime.sleep(60)")], {"a": {"timeout": "2s"}})
+def test_timeout(on_engine: Bench) -> None:
+    story = on_engine.run([("step:a", "import time\ntime.sleep(60)")], {"a": {"timeout": "2s"}})
     assert story.phase == "Failed"
     assert story.last("a")["failure"]["kind"] == "timeout"
 
 
-def test_a_step_that_is_killed(bench: Bench) -> None:
-    story = bench.run([("step:a", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")])
+def test_a_step_that_is_killed(on_engine: Bench) -> None:
+    story = on_engine.run([("step:a", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")])
     assert story.phase == "Failed"
     assert story.last("a")["failure"]["kind"] == "killed"
 
 
-def test_steps_joined_by_an_unstorable_value_share_a_process(bench: Bench) -> None:
+def test_steps_joined_by_an_unstorable_value_share_a_process(on_engine: Bench) -> None:
     cells: list[CellText] = [
         ("step:make", "rows = (n * n for n in range(5))\nfirst = next(rows)"),
         ("step:between", "other = 7"),
         ("step:use", "rest = list(rows)"),
         ("pipeline-metrics", "total = sum(rest) + first + other"),
     ]
-    story = bench.run(cells)
+    story = on_engine.run(cells)
     assert story.metrics == {"total": 37}
     assert [(event["step"], event["with"]) for event in story.of("fused")] == [("make", ["between", "use"])]
     assert not story.last("use")["cached"]
-    again = bench.run(cells)
+    again = on_engine.run(cells)
     assert again.metrics == {"total": 37}
     assert again.started() == []
     assert {event["step"] for event in again.of("step-ended")} == {"make", "between", "use", "metrics"}
     # One of them edited: they run together from the start, as the record says.
-    edited = bench.run([*cells[:2], ("step:use", "rest = list(rows)[1:]"), cells[3]])
+    edited = on_engine.run([*cells[:2], ("step:use", "rest = list(rows)[1:]"), cells[3]])
     assert edited.metrics == {"total": 36}
 
 
-def test_an_unstorable_value_that_nobody_was_expected_to_read(bench: Bench) -> None:
+def test_an_unstorable_value_that_nobody_was_expected_to_read(on_engine: Bench) -> None:
     cells: list[CellText] = [
         ("step:make", "rows = (n for n in range(3))"),
         ("step:use", "total = sum(globals()['ro' + 'ws'])"),
         ("pipeline-metrics", "print(total)"),
     ]
-    story = bench.run(cells)
+    story = on_engine.run(cells)
     assert story.metrics == {"total": 3}
-    again = bench.run(cells)
+    again = on_engine.run(cells)
     assert (again.metrics, again.started()) == ({"total": 3}, [])
 
 
-def test_cancelling_ends_every_process_and_keeps_what_is_finished(bench: Bench) -> None:
+def test_cancelling_ends_every_process_and_keeps_what_is_finished(on_engine: Bench) -> None:
     cells: list[CellText] = [
         ("step:a", "x = 1"),
         (
@@ -228,23 +259,23 @@ def test_cancelling_ends_every_process_and_keeps_what_is_finished(bench: Bench) 
             "import subprocess, time\nchild = subprocess.Popen(['sleep', '60'])\nprint(child.pid)\ntime.sleep(60)\nx",
         ),
     ]
-    handle, story = bench.submit(cells)
-    deadline = time.monotonic() + bench.patience
+    handle, story = on_engine.submit(cells)
+    deadline = time.monotonic() + on_engine.patience
     while not story.of("log") and time.monotonic() < deadline:
         time.sleep(0.05)
     child = int(story.of("log")[0]["text"])
     threading.Thread(target=handle.cancel).start()
-    assert handle.wait(bench.patience)
+    assert handle.wait(on_engine.patience)
     assert story.phase == "Cancelled"
-    assert not bench.lives(child)
-    again = bench.run([cells[0], ("step:b", "y = x")])
+    assert not on_engine.lives(child)
+    again = on_engine.run([cells[0], ("step:b", "y = x")])
     assert again.started() == ["b"]
 
 
-def test_without_cache_everything_runs_and_nothing_is_offered_to_others(bench: Bench) -> None:
+def test_without_cache_everything_runs_and_nothing_is_offered_to_others(on_engine: Bench) -> None:
     cells: list[CellText] = [("step:a", "import time\nx = time.time()"), ("pipeline-metrics", "print(x)")]
-    first = bench.run(cells)
-    alone = bench.run(cells, use_cache=False)
+    first = on_engine.run(cells)
+    alone = on_engine.run(cells, use_cache=False)
     assert alone.started() == ["a", "metrics"]
     assert alone.metrics != first.metrics
-    assert bench.run(cells).metrics == first.metrics
+    assert on_engine.run(cells).metrics == first.metrics

@@ -1,174 +1,168 @@
-"""SIGKILL of the command or of a step at random moments: what was finished stays, what was not is made again."""
+"""SIGKILL of steps, of the process that has the run, and of commands, at random moments.
+
+A run that was interrupted is resumed, and killed again, until it has ended; then the next one begins. What was
+finished at a kill never runs again, nothing half-made is ever used, and every run computes the right thing.
+"""
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.building import CellText, write_notebook
+from nbkube.runs import Phase
+from tests.faults.project import Project, children, kill, last_line, sized, wait_until_gone
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(sized(300, 3600))]
 
-STEPS = ("first", "second", "third", "last")
-
-
-def trace(step: str) -> str:
-    """Source that tells a file outside the project that the step has run."""
-    return f"with open(os.environ['TRACE'], 'a') as trace: trace.write('{step}\\n')\n"
+KILLS = sized(8, 35)
+KILLS_IN_COMMITS = sized(8, 30)
 
 
-CELLS: list[CellText] = [
-    ("imports", "import os, random"),
-    ("step:first", trace("first") + "numbers = list(range(200_000))\nopen('first.txt', 'w').write('1' * 100_000)"),
-    ("step:second", trace("second") + "squares = [n * n for n in numbers]\ntext = open('first.txt').read() + '2'"),
-    ("step:third", trace("third") + "cubes = {n: n ** 3 for n in numbers}\nopen('third.txt', 'w').write(text + '3')"),
-    ("step:last", trace("last") + "answer = sum(squares) + len(cubes) + len(open('third.txt').read())"),
-    ("pipeline-metrics", "print(answer)"),
-]
-ANSWER = sum(n * n for n in range(200_000)) + 200_000 + 100_002
+class Ordeal:
+    """One project, run after run, with a count of how often something was killed."""
 
+    def __init__(self, folder: Path, seed: str) -> None:
+        self.project = Project(folder)
+        self.chance = random.Random(seed)
+        self.salt = 0
+        self.kills = 0
+        self.run = ""
 
-class Project:
-    """A notebook, and the command that runs it in a process of its own."""
+    def begin(self) -> None:
+        """Have a run going: the one that was interrupted, or a new one."""
+        if self.run and self.project.client.status(self.run).phase is Phase.SUCCEEDED:
+            self.project.check(self.run, self.salt)
+            self.run = ""
+        if self.run:
+            self.project.client.resume(self.run)
+        else:
+            self.salt += 1
+            self.run = self.project.submit(self.salt)
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "project"
-        self.notebook = write_notebook(self.folder / "work.ipynb", CELLS)
-        (self.folder / "nbkube.toml").write_text("")
-        self.trace = folder / "trace.txt"
-        self.trace.write_text("")
-        self.errors = folder / "errors.txt"
-
-    def start(self) -> subprocess.Popen[str]:
-        with self.errors.open("a") as errors:
-            return subprocess.Popen(
-                [sys.executable, "-m", "nbkube", "run", str(self.notebook), "--json"],
-                env={**os.environ, "TRACE": str(self.trace)},
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
-
-    def finish(self) -> dict[str, Any]:
-        process = self.start()
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, self.errors.read_text()[-3000:]
-        answer: dict[str, Any] = json.loads(output.splitlines()[-1])
-        return answer
-
-    def committed(self) -> set[str]:
-        store = self.folder / ".nbkube" / "steps"
-        found = [json.loads(path.read_bytes()) for path in store.rglob("*.json")] if store.is_dir() else []
-        return {unit for manifest in found for unit in manifest["units"]}
-
-    def traced(self) -> list[str]:
-        return self.trace.read_text().split()
-
-    def writing(self) -> bool:
-        """Tell whether the store has a temporary file, so that a commit or a put is under way."""
-        folder = self.folder / ".nbkube" / "tmp"
-        try:
-            return any(folder.iterdir())
-        except OSError:
-            return False
-
-
-def children(pid: int) -> list[int]:
-    """Return the processes that descend from a process."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            if parent == pid:
-                found += [int(entry.name), *children(int(entry.name))]
-    return found
-
-
-def kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def check_next_run(project: Project) -> None:
-    kept = project.committed()
-    before = project.traced()
-    result = project.finish()
-    assert result["phase"] == "Succeeded"
-    assert result["metrics"] == {"answer": ANSWER}
-    again = project.traced()[len(before) :]
-    assert not kept.intersection(again), f"finished steps ran again: {kept.intersection(again)}"
-    assert {name for name, step in result["steps"].items() if step["cached"]} >= kept
-    assert all(step["cached"] for step in project.finish()["steps"].values())
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_killed_at_a_random_moment(tmp_path: Path, seed: int) -> None:
-    chance = random.Random(seed)
-    project = Project(tmp_path)
-    process = project.start()
-    time.sleep(chance.uniform(0.2, 4.0))
-    family = children(process.pid)
-    if seed % 2 and family:
-        kill(chance.choice(family))
-        process.communicate(timeout=120)
-    else:
-        kill(process.pid)
-        process.communicate(timeout=120)
+    def killed(self, victims: list[int], family: list[int]) -> None:
+        """Kill, wait for the end of everything, and hold that what is finished from now on stays so."""
+        for pid in victims:
+            kill(pid)
+        self.kills += 1
+        self.project.end(self.run)
         wait_until_gone(family)
-    check_next_run(project)
+
+    def finish(self) -> None:
+        """Let the last run come to its end; no step has been run again after it was finished."""
+        before = len(self.project.traced())
+        kept = self.project.steps_of(self.project.committed())
+        self.begin()
+        self.project.end(self.run)
+        self.project.check(self.run, self.salt)
+        done = self.project.steps_of(self.project.committed())
+        assert len(done) == 4 * self.salt, "each step of each run has one result"
+        assert len(self.project.traced()) - before == len(done) - len(kept)
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_killed_inside_a_commit(tmp_path: Path, seed: int) -> None:
-    chance = random.Random(seed)
-    project = Project(tmp_path)
-    process = project.start()
-    wanted = chance.randint(1, 12)
-    seen = 0
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        if project.writing():
-            seen += 1
-            if seen >= wanted:
-                break
+@pytest.mark.parametrize("victim", ["supervisor", "step"])
+def test_killed_at_random_moments(tmp_path: Path, victim: str) -> None:
+    ordeal = Ordeal(tmp_path, victim)
+    while ordeal.kills < KILLS:
+        before, kept = ordeal.project.traced(), ordeal.project.committed()
+        ordeal.begin()
+        time.sleep(ordeal.chance.uniform(0.0, 1.5))
+        supervisor = ordeal.project.supervisor(ordeal.run)
+        family = children(supervisor)
+        victims = [supervisor] if victim == "supervisor" else family and [ordeal.chance.choice(family)]
+        ordeal.killed(victims, [supervisor, *family])
+        assert_nothing_again(ordeal.project, kept, before)
+    ordeal.finish()
+
+
+@pytest.mark.parametrize("steps_too", [False, True])
+def test_killed_inside_a_commit(tmp_path: Path, steps_too: bool) -> None:
+    ordeal = Ordeal(tmp_path, f"commit {steps_too}")
+    while ordeal.kills < KILLS_IN_COMMITS // 2:
+        before, kept = ordeal.project.traced(), ordeal.project.committed()
+        ordeal.begin()
+        supervisor = ordeal.project.supervisor(ordeal.run)
+        wait_for_writing(ordeal.project, ordeal.chance.randint(1, 6))
+        family = children(supervisor)
+        ordeal.killed([supervisor, *family] if steps_too else [supervisor], [supervisor, *family])
+        assert_nothing_again(ordeal.project, kept, before)
+    ordeal.finish()
+
+
+def wait_for_writing(project: Project, times: int) -> None:
+    """Wait until the store has been written to so many times, and return while it is."""
+    deadline = time.monotonic() + 5
+    for _ in range(times):
+        while not project.writing() and time.monotonic() < deadline:
+            time.sleep(0.0002)
+        if _ < times - 1:
             while project.writing() and time.monotonic() < deadline:
                 time.sleep(0.0002)
-        time.sleep(0.0002)
-    family = children(process.pid)
-    for pid in [process.pid, *family] if seed % 2 else [process.pid]:
-        kill(pid)
-    process.communicate(timeout=120)
-    wait_until_gone(family)
-    check_next_run(project)
 
 
-def wait_until_gone(pids: list[int]) -> None:
-    """Steps must not outlive the command that was killed."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        alive = [pid for pid in pids if Path(f"/proc/{pid}").exists() and not zombie(pid)]
-        if not alive:
-            return
-        time.sleep(0.05)
-    pytest.fail(f"processes outlived the command: {alive}")
+def assert_nothing_again(project: Project, kept: set[str], before: list[str]) -> None:
+    """Every result is there still; a step of this run was traced only if it had none."""
+    now = project.committed()
+    assert kept <= now
+    again = project.traced()[len(before) :]
+    finished = project.steps_of(kept)
+    runs = finished.count("last")  # runs that came to their end: their steps are all finished
+    current = [step for step in finished if finished.count(step) > runs]
+    assert not set(current).intersection(again), f"finished steps ran again: {set(current).intersection(again)}"
 
 
-def zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_does_not_need_the_command_that_started_it(tmp_path: Path, number: signal.Signals) -> None:
+    project = Project(tmp_path)
+    chance = random.Random(number)
+    for salt in range(1, sized(2, 12)):
+        command = project.command("run", str(project.notebook), "-p", f"salt={salt}", "--json")
+        assert command.stdout is not None
+        run = last_line(command.stdout.readline())["run"]
+        time.sleep(chance.uniform(0.0, 1.0))
+        command.send_signal(number)
+        command.communicate(timeout=20)
+        assert command.returncode == -number
+        assert project.end(run).phase is Phase.SUCCEEDED
+        project.check(run, salt)
+        assert project.traced().count("last") == salt
+
+
+def test_a_kill_before_the_run_has_begun_leaves_no_process(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    chance = random.Random(3)
+    for salt in range(1, sized(5, 30)):
+        command = project.command("run", str(project.notebook), "-p", f"salt={salt}", "--json")
+        work, deadline = project.folder / ".nbkube" / "work", time.monotonic() + 60
+        while not (work.is_dir() and any(work.iterdir())) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0.0, 0.2))
+        command.kill()
+        command.communicate(timeout=20)
+        for state in project.client.runs(limit=1):
+            project.end(state.id) if state.process else None
+    for state in project.client.runs():
+        # Recorded, and perhaps begun: if so it goes on, else it can be.
+        if project.client.status(state.id).process is None:
+            project.client.resume(state.id)
+        assert project.end(state.id).phase is Phase.SUCCEEDED
+        project.check(state.id, state.run.parameters["salt"])
+    assert project.client.runs()
+
+
+def test_what_is_looked_for_would_be_found() -> None:
+    """A child that nothing ends outlives its parent, and `wait_until_gone` says so."""
+    code = "import subprocess, time\nprint(subprocess.Popen(['sleep', '30'], stdout=2).pid, flush=True)\ntime.sleep(30)"
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+    with pytest.raises(pytest.fail.Exception, match="outlived"):
+        wait_until_gone([child], 0.5)
+    kill(child)

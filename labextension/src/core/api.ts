@@ -6,6 +6,7 @@ import type {
   Information,
   LogPiece,
   NotebookBody,
+  OpenedStep,
   PipelineView,
   Preview,
   Problem,
@@ -17,6 +18,12 @@ import type {
   RunQuery,
   Started
 } from './wire';
+
+/** A project, by a path in it, and the profile whose store holds the runs that are meant ('' the project's own). */
+export interface At {
+  readonly path: string;
+  readonly place: string;
+}
 
 /** An answer that is no success: what is wrong in a sentence, and the findings behind it. */
 export class ApiError extends Error {
@@ -46,8 +53,8 @@ export interface LogListener {
 export class Api {
   constructor(private readonly transport: Transport) {}
 
-  information(): Promise<Information> {
-    return this.ask('GET', 'information');
+  information(path: string): Promise<Information> {
+    return this.ask('GET', `information?${query({ path })}`);
   }
 
   pipeline(body: NotebookBody, signal?: AbortSignal): Promise<PipelineView> {
@@ -58,8 +65,8 @@ export class Api {
     return this.ask('POST', 'proposal', body);
   }
 
-  capacity(path: string): Promise<Capacity> {
-    return this.ask('GET', `capacity?${query({ path })}`);
+  capacity(at: At): Promise<Capacity> {
+    return this.ask('GET', `capacity?${query(at)}`);
   }
 
   preview(body: RunBody): Promise<Preview> {
@@ -74,53 +81,58 @@ export class Api {
     return this.ask('GET', `runs?${query({ ...wanted })}`);
   }
 
-  run(run: string, path: string): Promise<RunDetail> {
-    return this.ask('GET', `runs/${run}?${query({ path })}`);
+  run(run: string, at: At): Promise<RunDetail> {
+    return this.ask('GET', `runs/${run}?${query(at)}`);
   }
 
-  act(run: string, path: string, verb: 'stop' | 'pause' | 'resume'): Promise<RunDetail> {
-    return this.ask('POST', `runs/${run}/${verb}?${query({ path })}`);
+  act(run: string, at: At, verb: 'stop' | 'pause' | 'resume'): Promise<RunDetail> {
+    return this.ask('POST', `runs/${run}/${verb}?${query(at)}`);
   }
 
-  annotate(run: string, path: string, notes: RunNotes): Promise<RunDetail> {
-    return this.ask('PATCH', `runs/${run}?${query({ path })}`, notes);
+  annotate(run: string, at: At, notes: RunNotes): Promise<RunDetail> {
+    return this.ask('PATCH', `runs/${run}?${query(at)}`, notes);
   }
 
-  remove(run: string, path: string): Promise<Empty> {
-    return this.ask('DELETE', `runs/${run}?${query({ path })}`);
+  remove(run: string, at: At): Promise<Empty> {
+    return this.ask('DELETE', `runs/${run}?${query(at)}`);
   }
 
-  artifacts(run: string, path: string): Promise<ArtifactList> {
-    return this.ask('GET', `runs/${run}/artifacts?${query({ path })}`);
+  /** Write a notebook that goes on where a step began, or failed. */
+  openStep(run: string, at: At, step: string): Promise<OpenedStep> {
+    return this.ask('POST', `runs/${run}/open?${query(at)}`, { step });
   }
 
-  file(run: string, path: string, file: string): Promise<FilePreview> {
-    return this.ask('GET', `runs/${run}/file?${query({ path, file })}`);
+  artifacts(run: string, at: At): Promise<ArtifactList> {
+    return this.ask('GET', `runs/${run}/artifacts?${query(at)}`);
+  }
+
+  file(run: string, at: At, file: string): Promise<FilePreview> {
+    return this.ask('GET', `runs/${run}/file?${query({ ...at, file })}`);
   }
 
   /** The whole of a file that a run has made. */
-  async content(run: string, path: string, file: string): Promise<Blob> {
-    return (await this.fetch('GET', `runs/${run}/content?${query({ path, file })}`)).blob();
+  async content(run: string, at: At, file: string): Promise<Blob> {
+    return (await this.fetch('GET', `runs/${run}/content?${query({ ...at, file })}`)).blob();
   }
 
   /** A run's report: a page without scripts. */
-  async report(run: string, path: string): Promise<string> {
-    return (await this.fetch('GET', `runs/${run}/report?${query({ path })}`)).text();
+  async report(run: string, at: At): Promise<string> {
+    return (await this.fetch('GET', `runs/${run}/report?${query(at)}`)).text();
   }
 
   /** Follow what a step shows; goes on after a break where it was. Returns what ends the following. */
-  follow(run: string, path: string, step: string, listener: LogListener): () => void {
+  follow(run: string, at: At, step: string, listener: LogListener): () => void {
     const control = new AbortController();
-    void this.read(run, path, step, listener, control.signal);
+    void this.read(run, at, step, listener, control.signal);
     return () => control.abort();
   }
 
-  private async read(run: string, path: string, step: string, to: LogListener, signal: AbortSignal): Promise<void> {
+  private async read(run: string, at: At, step: string, to: LogListener, signal: AbortSignal): Promise<void> {
     let start = 0;
     let pause = 500;
     while (!signal.aborted) {
       try {
-        const address = `runs/${run}/log?${query({ path, step, start })}`;
+        const address = `runs/${run}/log?${query({ ...at, step, start })}`;
         const answer = await this.fetch('GET', address, undefined, signal);
         const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
         let rest = '';
@@ -200,7 +212,7 @@ export class Api {
   }
 }
 
-function query(values: Readonly<Record<string, unknown>>): string {
+function query(values: object): string {
   const found = new URLSearchParams();
   for (const [name, value] of Object.entries(values)) {
     if (value !== undefined && value !== '' && value !== false) {

@@ -1,28 +1,28 @@
 import React from 'react';
 
-import { reason, type Api } from './api';
+import { reason, type Api, type At } from './api';
 import { Button, Note } from './controls';
 import { bytes } from './format';
 import { save } from './log';
 import type { ArtifactList, FilePreview } from './wire';
 
 /** Variables and files that a run has left, with previews. */
-export function Artifacts(props: { readonly api: Api; readonly run: string; readonly path: string }): React.JSX.Element {
-  const { api, run, path } = props;
+export function Artifacts(props: { readonly api: Api; readonly run: string; readonly at: At }): React.JSX.Element {
+  const { api, run, at } = props;
   const [made, setMade] = React.useState<ArtifactList | null>(null);
   const [shown, setShown] = React.useState<FilePreview | null>(null);
   const [fault, setFault] = React.useState('');
   React.useEffect(() => {
     let current = true;
     setShown(null);
-    api.artifacts(run, path).then(
+    api.artifacts(run, at).then(
       found => current && setMade(found),
       error => current && setFault(reason(error))
     );
     return () => {
       current = false;
     };
-  }, [api, run, path]);
+  }, [api, run, at]);
   if (fault) {
     return <Note error>{fault}</Note>;
   }
@@ -35,12 +35,12 @@ export function Artifacts(props: { readonly api: Api; readonly run: string; read
       return;
     }
     try {
-      setShown(await api.file(run, path, file));
+      setShown(await api.file(run, at, file));
     } catch (error) {
       setFault(reason(error));
     }
   };
-  const get = async (file: string) => save(file.split('/').at(-1)!, await api.content(run, path, file));
+  const get = async (file: string) => save(file.split('/').at(-1)!, await api.content(run, at, file));
   return (
     <div className="nbk-artifacts">
       {made.files.length === 0 && made.variables.length === 0 && <p className="nbk-hint">The run has left nothing.</p>}

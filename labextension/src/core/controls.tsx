@@ -1,7 +1,7 @@
 import React from 'react';
 
 import type { Observable } from './observable';
-import { bytes, type Phase, SIGNS } from './format';
+import { amount, type Phase, SIGNS } from './format';
 import type { Problem } from './wire';
 
 /** Draw anew whenever one of the models changes. */
@@ -180,19 +180,22 @@ export function Field(props: {
   );
 }
 
-/** A share of something as a bar with words. */
-export function Meter(props: { readonly label: string; readonly free: number; readonly total: number; readonly memory?: boolean }): React.JSX.Element {
-  const show = (count: number) => (props.memory ? bytes(count) : String(count));
-  const used = props.total > 0 ? 1 - props.free / props.total : 0;
+/** A share of something as a bar with words; null where what is free is not visible. */
+export function Meter(props: {
+  readonly name: string;
+  readonly label?: string;
+  readonly free: number | null;
+  readonly total: number;
+}): React.JSX.Element {
+  const { name, free, total } = props;
+  const used = free !== null && total > 0 ? 1 - free / total : 0;
   return (
     <div className="nbk-meter">
-      <span>{props.label}</span>
+      <span>{props.label ?? (name === 'cpu' ? 'CPUs' : name)}</span>
       <span className="nbk-track" aria-hidden="true">
         <span style={{ width: `${Math.round(Math.min(1, Math.max(0, used)) * 100)}%` }} />
       </span>
-      <span>
-        {show(props.free)} of {show(props.total)} free
-      </span>
+      <span>{free === null ? amount(name, total) : `${amount(name, free)} of ${amount(name, total)} free`}</span>
     </div>
   );
 }

@@ -46,6 +46,11 @@ export function bytes(count: number): string {
   return `${value >= 10 ? Math.round(value) : value.toFixed(1)} TiB`;
 }
 
+/** An amount of a resource as people write it. */
+export function amount(resource: string, count: number): string {
+  return /memory|storage/.test(resource) ? bytes(count) : String(Math.round(count * 10) / 10);
+}
+
 /** A memory request with room above what was used: 1.25 times, rounded up to a readable quantity. */
 export function memoryRequest(peak: number): string {
   const mebibytes = Math.max(64, Math.ceil((peak * 1.25) / (1 << 20)));

@@ -1,6 +1,6 @@
 import React from 'react';
 
-import type { Api } from './api';
+import type { Api, At } from './api';
 import { Button } from './controls';
 import type { LogPiece } from './wire';
 
@@ -41,7 +41,7 @@ export class LogLines {
 export interface LogProps {
   readonly api: Api;
   readonly run: string;
-  readonly path: string;
+  readonly at: At;
   readonly step: string;
   /** Changes when the step has begun anew. */
   readonly attempt: number;
@@ -63,7 +63,7 @@ export function LogView(props: LogProps): React.JSX.Element {
     setState('reading');
     follow.current = true;
     let frame = 0;
-    const end = props.api.follow(props.run, props.path, props.step, {
+    const end = props.api.follow(props.run, props.at, props.step, {
       pieces: pieces => {
         setState('reading');
         log.current.add(pieces);
@@ -80,7 +80,7 @@ export function LogView(props: LogProps): React.JSX.Element {
       end();
       cancelAnimationFrame(frame);
     };
-  }, [props.api, props.run, props.path, props.step, props.attempt]);
+  }, [props.api, props.run, props.at, props.step, props.attempt]);
 
   React.useLayoutEffect(() => {
     if (box.current && follow.current) {

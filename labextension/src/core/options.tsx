@@ -1,6 +1,6 @@
 import React from 'react';
 
-import { bytes, cpuRequest, duration, memoryRequest } from './format';
+import { amount, bytes, cpuRequest, duration, memoryRequest } from './format';
 import { Button, Field } from './controls';
 import type { Capacity, StepRunView } from './wire';
 
@@ -50,13 +50,16 @@ export function Options(props: OptionsProps): React.JSX.Element {
 function Beside(props: OptionsProps & { readonly name: string }): React.JSX.Element | null {
   const { capacity, used, name } = props;
   const parts: React.ReactNode[] = [];
-  if (capacity && name === 'cpu') {
-    parts.push(`${capacity.cpus_free} of ${capacity.cpus} free`);
-  } else if (capacity && name === 'memory') {
-    parts.push(`${bytes(capacity.memory_free)} of ${bytes(capacity.memory)} free`);
-  } else if (capacity && name === 'gpu') {
-    const found = Object.entries(capacity.devices).map(([device, count]) => `${count} ${device}`);
-    parts.push(found.join(', ') || 'none here');
+  const resources = name === 'gpu' ? Object.keys(capacity?.total ?? {}).filter(one => one.includes('/')) : [name];
+  for (const one of capacity ? resources : []) {
+    const [free, total] = [capacity!.free[one], capacity!.total[one]];
+    if (total !== undefined) {
+      const word = name === 'gpu' ? ` ${one}` : '';
+      parts.push(free === undefined ? `${amount(one, total)}${word} in all` : `${amount(one, free)} of ${amount(one, total)}${word} free`);
+    }
+  }
+  if (capacity && name === 'gpu' && !parts.length) {
+    parts.push('none here');
   }
   const take = (wanted: string, text: string) =>
     props.values[name] === wanted || props.fixed ? (

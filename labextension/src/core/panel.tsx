@@ -49,6 +49,7 @@ export interface PanelProps {
   /** Whether it stands alone: then it shows runs only. */
   readonly runsOnly?: boolean;
   onJump(path: string, cell: number | string, line: number | null): void;
+  onOpen(path: string): void;
 }
 
 /** The panel: the pipeline of the open notebook, and the runs of its project. */
@@ -98,11 +99,12 @@ export function Panel(props: PanelProps): React.JSX.Element {
         aria-labelledby={props.runsOnly ? undefined : `${id}-${chosen}`}
       >
         {state.fault && <Note error>{state.fault}</Note>}
+        {state.information?.fault && <Note error>{state.information.fault}</Note>}
         {inRuns ? (
           view.kind === 'run' ? (
-            <Run key={view.run} api={api} runs={runs} run={view.run} onJump={props.onJump} onBack={() => state.show({ kind: 'runs' })} />
+            <Run key={view.run} api={api} runs={runs} run={view.run} onJump={props.onJump} onOpen={props.onOpen} onBack={() => state.show({ kind: 'runs' })} />
           ) : (
-            <RunList runs={runs} onShow={run => state.show({ kind: 'run', run })} />
+            <RunList runs={runs} places={state.information?.places ?? []} onShow={run => state.show({ kind: 'run', run })} />
           )
         ) : !notebook ? (
           <Note>Open a notebook to see its pipeline.</Note>

@@ -35,7 +35,7 @@ export function Pipeline(props: PipelineProps): React.JSX.Element {
   const [selected, setSelected] = React.useState('');
   const [proposal, setProposal] = React.useState<readonly ProposedTag[] | null>(null);
   const [fault, setFault] = React.useState('');
-  const capacity = useCapacity(api, notebook.path);
+  const capacity = useCapacity(api, notebook.path, runs.at.place);
   const rows = rowsOf(notebook);
   const edges = edgesOf(notebook, rows);
   const latest = runs.latest(notebook.path);
@@ -112,17 +112,40 @@ export function Pipeline(props: PipelineProps): React.JSX.Element {
         />
       )}
       {capacity && (
-        <Section title="This machine" closed>
-          <Meter label="CPUs" free={capacity.cpus_free} total={capacity.cpus} />
-          <Meter label="Memory" free={capacity.memory_free} total={capacity.memory} memory />
-          <p className="nbk-hint">
-            {Object.entries(capacity.devices)
-              .map(([device, count]) => `${count} × ${device}`)
-              .join(', ') || 'No GPU was found.'}
-          </p>
-        </Section>
+        <Room capacity={capacity} />
       )}
     </div>
+  );
+}
+
+/** What the place to run at has, node by node. */
+function Room(props: { readonly capacity: Capacity }): React.JSX.Element {
+  const { capacity } = props;
+  const here = capacity.source === 'this machine';
+  const names = ['cpu', 'memory', ...Object.keys(capacity.total).filter(name => name.includes('/'))];
+  return (
+    <Section title={here ? 'This machine' : `Cluster (${capacity.place})`} closed>
+      {capacity.nodes.slice(0, 50).map(node => (
+        <div key={node.name} className="nbk-room">
+          {!here && (
+            <p>
+              {node.name} {node.note && <span className="nbk-hint">{node.note}</span>}
+            </p>
+          )}
+          {names
+            .filter(name => node.total[name] !== undefined)
+            .map(name => (
+              <Meter key={name} name={name} free={node.free?.[name] ?? null} total={node.total[name]!} />
+            ))}
+        </div>
+      ))}
+      {capacity.quotas.map(one => (
+        <Meter key={`${one.name} ${one.resource}`} name={one.resource} label={`quota ${one.resource}`} free={one.hard - one.used} total={one.hard} />
+      ))}
+      {!names.some(name => name.includes('/')) && <p className="nbk-hint">No GPU was found.</p>}
+      {capacity.storage_classes.length > 0 && <p className="nbk-hint">Storage classes: {capacity.storage_classes.join(', ')}</p>}
+      {capacity.hidden.length > 0 && <p className="nbk-hint">Not visible to you: {capacity.hidden.join(', ')}</p>}
+    </Section>
   );
 }
 
@@ -161,13 +184,13 @@ export function phasesOf(detail: RunDetail | undefined): Map<string, Phase> {
   return found;
 }
 
-function useCapacity(api: Api, path: string): Capacity | null {
+function useCapacity(api: Api, path: string, place: string): Capacity | null {
   const [capacity, setCapacity] = React.useState<Capacity | null>(null);
   React.useEffect(() => {
     let current = true;
     const look = () => {
       if (!document.hidden) {
-        api.capacity(path).then(
+        api.capacity({ path, place }).then(
           found => current && setCapacity(found),
           () => current && setCapacity(null)
         );
@@ -179,7 +202,7 @@ function useCapacity(api: Api, path: string): Capacity | null {
       current = false;
       clearInterval(timer);
     };
-  }, [api, path]);
+  }, [api, path, place]);
   return capacity;
 }
 

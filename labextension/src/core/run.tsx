@@ -16,6 +16,8 @@ export interface RunProps {
   readonly run: string;
   /** Show a cell of the run's notebook. */
   onJump(path: string, cell: number | string, line: number | null): void;
+  /** Open a notebook, its path as the server names it. */
+  onOpen(path: string): void;
   onBack(): void;
 }
 
@@ -56,7 +58,7 @@ export function Run(props: RunProps): React.JSX.Element {
       {steps
         .filter(step => step.failure)
         .map(step => (
-          <Failure key={step.name} step={step} path={summary.path} onJump={props.onJump} />
+          <Failure key={step.name} {...props} step={step} path={summary.path} />
         ))}
       {Object.keys(summary.metrics).length > 0 && <Pairs title="Metrics" values={summary.metrics} />}
       {Object.keys(summary.parameters).length > 0 && <Pairs title="Parameters" values={summary.parameters} />}
@@ -71,17 +73,20 @@ export function Run(props: RunProps): React.JSX.Element {
         <StepTable steps={steps} chosen={shown?.name ?? ''} onChoose={setChosen} />
       </Section>
       {shown && (
-        <Section title={`Log of ${shown.name}`}>
+        <Section
+          title={`Log of ${shown.name}`}
+          extra={shown.phase !== 'Pending' && shown.phase !== 'Skipped' && <OpenStep key={shown.name} {...props} step={shown} />}
+        >
           {shown.phase === 'Pending' ? (
             <p className="nbk-hint">{shown.reason || waiting(shown, steps)}</p>
           ) : (
-            <LogView api={props.api} run={run} path={runs.project} step={shown.name} attempt={shown.attempts} />
+            <LogView api={props.api} run={run} at={runs.at} step={shown.name} attempt={shown.attempts} />
           )}
         </Section>
       )}
       {hasEnded(summary.phase) && (
         <Section title="Artifacts" closed>
-          <Artifacts api={props.api} run={run} path={runs.project} />
+          <Artifacts api={props.api} run={run} at={runs.at} />
         </Section>
       )}
       <Section title="Notes" closed={!summary.note && !summary.labels.length}>
@@ -150,7 +155,7 @@ function Actions(props: RunProps & { readonly detail: RunDetail }): React.JSX.El
     setBusy('');
   };
   const can = (verb: string) => detail.actions.includes(verb);
-  const report = async () => save(`${run}.html`, new Blob([await props.api.report(run, runs.project)], { type: 'text/html' }));
+  const report = async () => save(`${run}.html`, new Blob([await props.api.report(run, runs.at)], { type: 'text/html' }));
   return (
     <>
       <div className="nbk-bar-row">
@@ -198,11 +203,7 @@ function Actions(props: RunProps & { readonly detail: RunDetail }): React.JSX.El
   );
 }
 
-function Failure(props: {
-  readonly step: StepRunView;
-  readonly path: string;
-  onJump(path: string, cell: number | string, line: number | null): void;
-}): React.JSX.Element {
+function Failure(props: RunProps & { readonly step: StepRunView; readonly path: string }): React.JSX.Element {
   const { step } = props;
   const failure = step.failure!;
   return (
@@ -214,7 +215,8 @@ function Failure(props: {
         <Button small onClick={() => props.onJump(props.path, failure.cell_id || failure.cell!, failure.line)}>
           Go to cell {failure.cell}
         </Button>
-      )}
+      )}{' '}
+      <OpenStep {...props} />
       {failure.traceback && (
         <details>
           <summary>Traceback</summary>
@@ -222,6 +224,36 @@ function Failure(props: {
         </details>
       )}
     </div>
+  );
+}
+
+/** A button that opens a step with its inputs restored: a failed one at the cell that failed. */
+function OpenStep(props: RunProps & { readonly step: StepRunView }): React.JSX.Element {
+  const { api, runs, run, step } = props;
+  const [fault, setFault] = React.useState('');
+  const [busy, setBusy] = React.useState(false);
+  const open = async () => {
+    setBusy(true);
+    setFault('');
+    try {
+      const opened = await api.openStep(run, runs.at, step.name);
+      if (opened.path) {
+        props.onOpen(opened.path);
+      } else {
+        setFault('It was written outside the folder that Jupyter serves.');
+      }
+    } catch (error) {
+      setFault(reason(error));
+    }
+    setBusy(false);
+  };
+  return (
+    <>
+      <Button small label={`Open step ${step.name} in a notebook`} disabled={busy} onClick={() => void open()}>
+        Open step
+      </Button>
+      {fault && <Note error>{fault}</Note>}
+    </>
   );
 }
 

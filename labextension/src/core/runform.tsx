@@ -25,7 +25,7 @@ export function RunForm(props: RunFormProps): React.JSX.Element {
   const [texts, setTexts] = React.useState<Readonly<Record<string, string>>>({});
   const [experiment, setExperiment] = React.useState('');
   const [useCache, setUseCache] = React.useState(true);
-  const [place, setPlace] = React.useState('local');
+  const [place, setPlace] = React.useState(props.information?.default ?? '');
   const [preview, setPreview] = React.useState<Preview | null>(null);
   const [problems, setProblems] = React.useState<readonly Problem[]>([]);
   const [fault, setFault] = React.useState('');

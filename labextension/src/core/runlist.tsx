@@ -4,13 +4,17 @@ import { Button, Note, PhaseMark, useChanges } from './controls';
 import { Compare } from './compare';
 import { duration, moment, value } from './format';
 import type { RunsModel } from './runs';
-import type { RunSummary } from './wire';
+import type { Place, RunSummary } from './wire';
 
 const ROW = 44;
 const PHASES = ['Running', 'Succeeded', 'Failed', 'Cancelled', 'Unknown'];
 
 /** The runs of a project, newest first. Only the rows in sight are in the page. */
-export function RunList(props: { readonly runs: RunsModel; onShow(run: string): void }): React.JSX.Element {
+export function RunList(props: {
+  readonly runs: RunsModel;
+  readonly places: readonly Place[];
+  onShow(run: string): void;
+}): React.JSX.Element {
   const { runs } = props;
   useChanges(runs);
   const [top, setTop] = React.useState(0);
@@ -55,6 +59,14 @@ export function RunList(props: { readonly runs: RunsModel; onShow(run: string): 
             <option key={phase}>{phase}</option>
           ))}
         </select>
+        {props.places.length > 1 && (
+          <select aria-label="Runs of" value={runs.at.place} onChange={event => runs.look({ place: event.target.value })}>
+            <option value="">default place</option>
+            {props.places.map(one => (
+              <option key={one.name}>{one.name}</option>
+            ))}
+          </select>
+        )}
         <Button label="Only runs of this notebook" small pressed={runs.filter.notebook} onClick={() => runs.find({ notebook: !runs.filter.notebook })}>
           This notebook
         </Button>

@@ -1,4 +1,4 @@
-import { ApiError, reason, type Api } from './api';
+import { ApiError, reason, type Api, type At } from './api';
 import { hasEnded } from './format';
 import { Observable } from './observable';
 import type { RunBody, RunDetail, RunNotes, RunSummary } from './wire';
@@ -22,7 +22,7 @@ export class RunsModel extends Observable {
   filter: Filter = { text: '', phase: '', notebook: false };
   readonly details = new Map<string, RunDetail>();
   private next = '';
-  private path = '';
+  private where: At = { path: '', place: '' };
   private asked = 0;
   private readonly fetching = new Set<string>();
   private readonly stale = new Set<string>();
@@ -37,14 +37,17 @@ export class RunsModel extends Observable {
     return this.next !== '';
   }
 
-  /** The project's runs are those of the notebook or folder at `path`. */
-  get project(): string {
-    return this.path;
+  /** Whose runs these are: those of a project, in the store of one of its profiles. */
+  get at(): At {
+    return this.where;
   }
 
-  set project(path: string) {
-    if (path !== this.path) {
-      this.path = path;
+  /** Show the runs of another project or place. */
+  look(at: Partial<At>): void {
+    const next = { ...this.where, ...at };
+    if (next.path !== this.where.path || next.place !== this.where.place) {
+      this.rows = next.place === this.where.place ? this.rows : [];
+      this.where = next;
       this.details.clear();
       void this.refresh();
     }
@@ -73,7 +76,7 @@ export class RunsModel extends Observable {
     this.loading = true;
     this.changed();
     try {
-      const page = await this.api.runs({ path: this.path, before, limit: PAGE, ...this.filter });
+      const page = await this.api.runs({ ...this.where, before, limit: PAGE, ...this.filter });
       if (turn !== this.asked) {
         return;
       }
@@ -115,7 +118,7 @@ export class RunsModel extends Observable {
     }
     this.fetching.add(run);
     try {
-      this.take(await this.api.run(run, this.path));
+      this.take(await this.api.run(run, this.where));
     } catch (error) {
       if (error instanceof ApiError && error.status === 404) {
         this.forget(run);
@@ -133,21 +136,22 @@ export class RunsModel extends Observable {
 
   async start(body: RunBody): Promise<string> {
     const { run } = await this.api.start(body);
+    this.where = { path: body.path, place: body.place ?? '' };
     await this.refresh();
     await this.fetch(run);
     return run;
   }
 
   async act(run: string, verb: 'stop' | 'pause' | 'resume'): Promise<void> {
-    this.take(await this.api.act(run, this.path, verb));
+    this.take(await this.api.act(run, this.where, verb));
   }
 
   async annotate(run: string, notes: RunNotes): Promise<void> {
-    this.take(await this.api.annotate(run, this.path, notes));
+    this.take(await this.api.annotate(run, this.where, notes));
   }
 
   async remove(run: string): Promise<void> {
-    await this.api.remove(run, this.path);
+    await this.api.remove(run, this.where);
     this.forget(run);
   }
 

@@ -7,15 +7,17 @@ export interface ArtifactList {
   readonly metrics: Readonly<Record<string, unknown>>;
 }
 
-/** What a place to run offers: CPUs in cores, memory in bytes, devices by resource name; free ones now. */
+/** What a place to run offers. `total` and `free` are the most that one node has, by resource. `hidden` names what
+ * cannot be seen. */
 export interface Capacity {
   readonly place: string;
-  readonly cpus: number;
-  readonly cpus_free: number;
-  readonly memory: number;
-  readonly memory_free: number;
-  readonly disk_free: number;
-  readonly devices: Readonly<Record<string, number>>;
+  readonly source: string;
+  readonly total: Readonly<Record<string, number>>;
+  readonly free: Readonly<Record<string, number>>;
+  readonly nodes: readonly NodeRoom[];
+  readonly quotas: readonly QuotaRoom[];
+  readonly storage_classes: readonly string[];
+  readonly hidden: readonly string[];
 }
 
 /** Nothing to say but that it is done. */
@@ -53,18 +55,24 @@ export interface FilePreview {
 /** Which file of a run. */
 export interface FileQuery {
   readonly path?: string;
+  readonly place?: string;
   readonly file: string;
 }
 
-/** `path`: a notebook or folder of the project whose runs are meant; by default the folder Jupyter serves. */
+/** `path`: a notebook or folder of the project whose runs are meant; by default the folder Jupyter serves. `place`:
+ * the profile whose store is meant; by default the project's own. */
 export interface InProject {
   readonly path?: string;
+  readonly place?: string;
 }
 
-/** The server's version, the places it can run pipelines at, and the JSON Schema of a step's options. */
+/** The server's version, the places (profiles) where a project's pipelines can be run, the `default` one, what is
+ * wrong with their file, and the JSON Schema of a step's options. */
 export interface Information {
   readonly version: string;
   readonly places: readonly Place[];
+  readonly default: string;
+  readonly fault: string;
   readonly option_schema: Readonly<Record<string, unknown>>;
 }
 
@@ -79,14 +87,32 @@ export interface LogPiece {
 /** Which step's log, from which piece on (as the event ids of the stream say). */
 export interface LogQuery {
   readonly path?: string;
+  readonly place?: string;
   readonly step: string;
   readonly start?: number;
+}
+
+/** A node, or this machine: amounts by resource (cores, bytes, devices); `free` is null where that is not visible.
+ * `note` says why it takes no steps, "" if it does. */
+export interface NodeRoom {
+  readonly name: string;
+  readonly total: Readonly<Record<string, number>>;
+  readonly free: Readonly<Record<string, number>> | null;
+  readonly note: string;
 }
 
 /** A notebook as it is in the editor: `content` is its JSON (outputs may be left out); none means the saved file. */
 export interface NotebookBody {
   readonly path: string;
   readonly content?: Readonly<Record<string, unknown>> | null;
+}
+
+/** A notebook written for a step: `path` as Jupyter names it, the cell to go on at, and where its state may differ
+ * from the run's. */
+export interface OpenedStep {
+  readonly path: string;
+  readonly cell: number;
+  readonly doubts: readonly string[];
 }
 
 /** `consumer` needs `names` of `producer`; without names it only comes after it. */
@@ -178,6 +204,14 @@ export interface ProposedTag {
   readonly reason: string;
 }
 
+/** One resource of a quota. */
+export interface QuotaRoom {
+  readonly name: string;
+  readonly resource: string;
+  readonly used: number;
+  readonly hard: number;
+}
+
 /** What to run, as it is saved: `digest` is that of the file a person has seen; another one is refused. */
 export interface RunBody {
   readonly path: string;
@@ -219,6 +253,7 @@ export interface RunPage {
 /** Which runs: of one experiment, in one phase, whose row holds a text, of this notebook alone. */
 export interface RunQuery {
   readonly path?: string;
+  readonly place?: string;
   readonly before?: string;
   readonly limit?: number;
   readonly experiment?: string;
@@ -253,6 +288,11 @@ export interface RunSummary {
 /** The id of a run that was started. */
 export interface Started {
   readonly run: string;
+}
+
+/** Which step of a run. */
+export interface StepBody {
+  readonly step: string;
 }
 
 /** A variable and the step it comes from. */

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from nbkube.cluster.explain import Trouble, explain
+from nbkube.cluster.explain import Trouble, explain, explain_message
 from nbkube.cluster.model import EVENT, POD, WORKFLOW, Change, Manifest
 from nbkube.engines.argo.news import Contact, Death, News, PodNews, WorkflowNews
 from nbkube.engines.argo.pods import STEP_LABEL
@@ -114,7 +114,8 @@ class _Following:
     def _workflow(self, change: Change) -> Iterator[News]:
         if change.what in ("added", "modified"):
             status = change.object.get("status") or {}
-            yield WorkflowNews(str(status.get("phase", "")), str(status.get("message", "")))
+            yield from _unmade(status)
+            yield WorkflowNews(str(status.get("phase", "")), str(status.get("message", "")), _failed(status))
         elif change.what == "deleted" or (change.what == "synced" and not self._seen):
             yield WorkflowNews("Gone")
         elif change.what in ("lost", "found"):
@@ -160,6 +161,27 @@ class _Following:
             except NbkubeError:
                 return  # the watches tell of lost contact
             yield self._described(pod, "Pending", explain(pod, events))
+
+
+def _nodes(status: Manifest, *phases: str) -> Iterator[tuple[str, str]]:
+    """Yield (step, message) of the tries at steps in these phases, the last tries last."""
+    nodes = [one for one in (status.get("nodes") or {}).values() if one.get("type") == "Pod"]
+    for node in sorted(nodes, key=lambda one: str(one.get("startedAt", ""))):
+        given = {one["name"]: one.get("value", "") for one in (node.get("inputs") or {}).get("parameters") or ()}
+        if node.get("phase") in phases and node.get("message") and "label" in given:
+            yield str(given["label"]), str(node["message"])
+
+
+def _unmade(status: Manifest) -> Iterator[PodNews]:
+    """Tell of pods that the cluster does not let Argo make, as when a quota is used up: there is no pod to look at."""
+    for step, message in _nodes(status, "Pending"):
+        trouble = explain_message(message)
+        if trouble is not None:
+            yield PodNews(step, "", "Pending", str(trouble))
+
+
+def _failed(status: Manifest) -> dict[str, str]:
+    return dict(_nodes(status, "Failed", "Error"))
 
 
 def _told(pod: Manifest, phase: str, reason: str, death: Death | None) -> PodNews:

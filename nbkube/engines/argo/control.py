@@ -21,7 +21,7 @@ from nbkube.storage.model import ObjectStore
 CANCEL_SECONDS = 60.0
 """How long a Workflow may take to end when it is asked to: its pods have 30 seconds each, and its exit hook runs."""
 
-_PAUSE = 0.5
+_PAUSE = 1.0
 
 
 class ArgoControl:
@@ -94,6 +94,14 @@ class ArgoControl:
             self._go_on(state)
         return self._runs.load(run_id)
 
+    def remove(self, run_id: str) -> None:
+        """Remove a run's records; results it made stay in the cache.
+
+        Raises:
+            RunError: the run is going on.
+        """
+        self._runs.remove(run_id)
+
     def settle(self, run_id: str) -> RunState:
         """Record the end of a run whose Workflow has ended or is gone without that anybody has told; return the state.
 
@@ -144,9 +152,12 @@ class ArgoControl:
     def _until_ended(self, run: Run, seconds: float) -> None:
         until = time.monotonic() + seconds
         submission = self._submission(run)
+        look_at = 0.0
         for news in self._workflows.watch(self._current(run)):
-            if self._runs.load(run.id).phase.ended or time.monotonic() > until:
-                return
+            if time.monotonic() > look_at:
+                look_at = time.monotonic() + _PAUSE
+                if self._runs.load(run.id).phase.ended or time.monotonic() > until:
+                    return
             if isinstance(news, WorkflowNews) and news.ended:
                 finish(self._store, submission, news, {})
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from nbkube.engines.argo.watch import Watcher, workflow_of
 from nbkube.engines.model import Listener, Submission
 from nbkube.engines.results import Result
 from nbkube.engines.schedule import Schedule
-from nbkube.errors import NbkubeError
+from nbkube.errors import NbkubeError, StorageError
 from nbkube.runs import Phase, Run, RunEvent, RunStore
 from nbkube.runs.watch import Seen
 from nbkube.runtime.program import Failure
@@ -26,6 +27,9 @@ from nbkube.storage.model import ObjectStore
 
 _ENDS: dict[str, Any] = {"phase": None, "reason": "", "seconds": 0.0, "cached": False, "manifest": "", "metrics": {}}
 _ENDS |= {"failure": None, "executed": "", "log": "", "cpu_seconds": 0.0, "peak_memory": 0}
+
+_PAUSE = 2.0
+"""Seconds until a store that does not answer is asked again: loss of contact is not the run's end."""
 
 
 class ArgoEngine:
@@ -98,6 +102,7 @@ class ArgoRun:
         self._runs = RunStore(store)
         self._standing = Standing(store, submission)
         self._watcher = Watcher(store, submission, workflows, listener)
+        self._told: Counter[bytes] = Counter()
         self._fault: BaseException | None = None
         self._ended = threading.Event()
 
@@ -147,13 +152,29 @@ class ArgoRun:
 
     def _read(self) -> None:
         try:
-            for seen in self._runs.watch(self._submission.run):
-                self._listener(told(seen))
+            while not self._has_told_all():
+                self._ended.wait(_PAUSE)
         except BaseException as fault:  # noqa: BLE001 - handed to the thread that waits
             self._fault = fault
         finally:
             self._watcher.close()
             self._ended.set()
+
+    def _has_told_all(self) -> bool:
+        """Pass on what the store tells until the run's end; False if the store could not be reached any more."""
+        skipped = self._told.copy()
+        try:
+            for seen in self._runs.watch(self._submission.run):
+                key = msgspec.json.encode(seen)
+                if skipped[key]:
+                    skipped[key] -= 1
+                    continue
+                self._told[key] += 1
+                self._listener(told(seen))
+        except StorageError as error:
+            self._listener({"event": "contact", "lost": True, "reason": str(error)})
+            return False
+        return True
 
 
 def told(seen: Seen) -> dict[str, Any]:

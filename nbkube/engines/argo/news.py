@@ -29,10 +29,14 @@ class PodNews(msgspec.Struct, frozen=True):
 
 
 class WorkflowNews(msgspec.Struct, frozen=True):
-    """A Workflow's phase in Argo's words ("" before the controller has seen it, "Gone" once it has been deleted)."""
+    """A Workflow's phase in Argo's words ("" before the controller has seen it, "Gone" once it has been deleted).
+
+    `failed`: by step, what Argo says of its last try if that has failed.
+    """
 
     phase: str
     message: str = ""
+    failed: dict[str, str] = {}
 
     @property
     def ended(self) -> bool:

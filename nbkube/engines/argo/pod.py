@@ -14,8 +14,10 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from nbkube.engines.argo.judge import closing, judge
@@ -27,6 +29,7 @@ from nbkube.engines.model import Submission
 from nbkube.errors import NbkubeError, NotFoundError, StorageError
 from nbkube.runs.model import Run
 from nbkube.runs.store import RunStore
+from nbkube.runtime.program import Failure
 from nbkube.storage import ObjectStore, open_store
 
 STORE, STORE_CA = "NBKUBE_STORE", "NBKUBE_STORE_CA"
@@ -73,6 +76,12 @@ class Pod:
                 name = submission.units[unit].program.unit
                 tell({"event": "retry", "step": name, "reason": str(error), "seconds": 0.0})
                 raise
+            except Exception as error:  # noqa: BLE001 - a defect of ours: it is told like a failure of the step
+                traceback.print_exc()
+                failure = Failure("internal", f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+                name = submission.units[unit].program.unit
+                tell({"event": "step-ended", "step": name, "phase": "Failed", "failure": to_builtins(failure)})
+                return FAILED
         if tell.fault is not None:
             say(f"the record of this run is incomplete: {tell.fault}")
         return status

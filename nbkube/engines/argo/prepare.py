@@ -16,7 +16,7 @@ from nbkube.engines.argo.target import Target
 from nbkube.engines.argo.workflow import workflow
 from nbkube.engines.model import Submission
 from nbkube.engines.results import Result, Results, ended
-from nbkube.engines.schedule import Group, Schedule, State
+from nbkube.engines.schedule import Schedule, State
 from nbkube.runs import Recorder, Run, RunStore, RunUnit
 from nbkube.state.snapshot import FileView
 from nbkube.storage.model import ObjectStore
@@ -45,9 +45,10 @@ def prepare(
     results = Results(store, submission)
     plan = _known(results, submission, view)
     known = next((first for first, one in sorted(plan.groups.items()) if one.state is State.PENDING), len(plan.units))
-    graph = Graph.of(submission, _together(results, submission), known)
+    graph = Graph.of(submission, results.all_remembered(), known)
     digest, launch = freeze(submission, run, view, store, chain=graph.chain, tell=uploading)
-    run = replace(launch.run, id=run.id, created=run.created or time.time(), submission=digest, workflow=run.id)
+    workflow_name = run.id if graph.nodes else ""
+    run = replace(launch.run, id=run.id, created=run.created or time.time(), submission=digest, workflow=workflow_name)
     # Refused options are told before anything is recorded.
     manifest = workflow(graph, digest, target, run=run.id, name=run.id) if graph.nodes else None
     RunStore(store).create(run)
@@ -69,7 +70,7 @@ def exported(
     Raises what `prepare` does.
     """
     results = Results(store, submission)
-    graph = Graph.of(submission, _together(results, submission))
+    graph = Graph.of(submission, results.all_remembered())
     digest, _ = freeze(submission, run, view, store, chain=graph.chain, tell=uploading)
     return workflow(graph, digest, target, name=name)
 
@@ -81,7 +82,7 @@ def again(submission: Submission, run: Run, store: ObjectStore, target: Target, 
     known = next((first for first, one in sorted(plan.groups.items()) if one.state is State.PENDING), len(plan.units))
     if not Launch.load(store, run.submission).chain:
         known = 0  # what ran early is judged again
-    graph = Graph.of(submission, _together(Results(store, submission), submission), known)
+    graph = Graph.of(submission, Results(store, submission).all_remembered(), known)
     return workflow(graph, run.submission, target, run=run.id, name=name) if graph.nodes else None
 
 
@@ -118,16 +119,6 @@ def _known(results: Results, submission: Submission, view: FileView) -> Schedule
         group.state, group.outcome = State.DONE, found
         at = group.last + 1
     return plan
-
-
-def _together(results: Results, submission: Submission) -> list[tuple[int, int]]:
-    """Return the units that an earlier run found to need one process, in notebook order."""
-    found: list[tuple[int, int]] = []
-    for at in range(len(submission.units)):
-        last = results.remembered(Group(at, at))
-        if last > at and not any(first <= at <= end for first, end in found):
-            found.append((at, last))
-    return found
 
 
 def _tell_known(plan: Schedule[Result], known: int, submission: Submission, run: Run, store: ObjectStore) -> None:

@@ -43,13 +43,16 @@ class Watcher:
         """Watch until the Workflow has ended, over whatever loss of contact."""
         while not self._closed.is_set():
             try:
-                if self._watch(workflow_of(self._runs, self._submission.run)):
-                    return
+                workflow = workflow_of(self._runs, self._submission.run)
+                if not workflow or self._watch(workflow):
+                    return  # all results were known, or the end has come
             except NbkubeError as error:
                 self._tell({"event": "contact", "lost": True, "reason": str(error)})
             self._closed.wait(_PAUSE)
 
     def _watch(self, workflow: str) -> bool:
+        """Pass on the news of a Workflow; return whether there is nothing more to come."""
+        ended: WorkflowNews | None = None
         for news in self._workflows.watch(workflow):
             if self._closed.is_set():
                 return True
@@ -59,8 +62,9 @@ class Watcher:
                 self._tell({"event": "contact", "lost": news.lost, "reason": news.reason})
             elif isinstance(news, WorkflowNews) and news.ended:
                 ended = news
-        self._finish(ended)
-        return True
+        if ended is not None:
+            self._finish(ended)
+        return ended is not None
 
     def _pod(self, news: PodNews) -> None:
         if news.death is not None:
@@ -106,6 +110,8 @@ def finish(store: ObjectStore, submission: Submission, news: WorkflowNews, death
     if end["phase"] == Phase.FAILED:
         for step in state.steps:
             death = deaths.get(step.name)
+            if death is None and step.name in news.failed:
+                death = Death("", f"its pod failed: {news.failed[step.name]}")
             if death is not None and not step.phase.ended:
                 failure = Failure("killed", death.message, type=death.reason, exit_code=death.exit_code)
                 told = {"phase": "Failed", "failure": msgspec.to_builtins(failure), "time": time.time()}

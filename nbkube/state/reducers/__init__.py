@@ -2,10 +2,15 @@
 
 A reducer gets the pickler and the object and returns what `__reduce_ex__` may return. Libraries are never imported
 here: their types are met only once the notebook has imported them.
+
+Other distributions add reducers by entry points of the group `nbkube.reducers`: the entry point's name is the qualified
+name of a type (`package.module.Class`; it holds for subclasses, too), its value the reducer. What the reducer returns
+must be importable when the value is loaded. A reducer of this package goes before one from elsewhere.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -62,4 +67,17 @@ def _look_up(kind: type) -> Reducer | None:
         found = FAMILY.get(type_name(base))
         if found is not None:
             return found
+    others = plugins() if kind.__module__ != "builtins" else {}
+    for base in kind.__mro__ if others else ():
+        if type_name(base) in others:
+            added: Reducer = others[type_name(base)].load()
+            return added
     return None
+
+
+@functools.cache
+def plugins() -> dict[str, Any]:
+    """Return the entry points of reducers in other distributions, by the name of the type."""
+    from importlib.metadata import entry_points
+
+    return {one.name: one for one in entry_points(group="nbkube.reducers")}

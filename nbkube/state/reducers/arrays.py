@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import pickle
 import sys
 from typing import Any
@@ -12,6 +14,9 @@ Array = Any
 """An ndarray, or what is like one; numpy is not imported for its types."""
 
 _SMALL = 1 << 16
+_MANY = 1000
+"""Elements from which on it is worth looking at their types."""
+_MOST_ROWS = 64
 
 
 class Detached:
@@ -44,10 +49,10 @@ def reduce_array(dumper: Any, array: Array) -> Any:
     """An array with its own memory by its bytes, a view by its base, offset, shape and strides."""
     base = base_of(array)
     if base is None or not _inside(array, base):
-        return own_memory(array)
+        return own_memory(dumper, array)
     # Nobody else holds the base (this view, the local name and the call's argument do): only the view's part counts.
     if not dumper.exact and sys.getrefcount(base) <= 3 and base.nbytes > 2 * array.nbytes:
-        return own_memory(array)
+        return own_memory(dumper, array)
     dumper.odd = True
     offset = _address(array) - _address(base)
     return make_view, (type(array), base, array.dtype, offset, array.shape, array.strides, array.flags.writeable)
@@ -97,10 +102,10 @@ def _object_at(base: Array, offset: int) -> Array:
     return flat[offset // base.itemsize :]
 
 
-def own_memory(array: Array) -> Any:
+def own_memory(dumper: Any, array: Array) -> Any:
     """Store an array by its own bytes, in the order they have in memory."""
     if _holds_objects(array):
-        return array.__reduce__()
+        return _leaves(dumper, array) if array.dtype.kind == "O" and array.size >= _MANY else array.__reduce__()
     straight, kept = array, None
     if not array.flags.c_contiguous:
         order = tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
@@ -112,6 +117,46 @@ def own_memory(array: Array) -> Any:
         return make_small, (type(array), array.dtype, straight.shape, kept, straight.tobytes(), writeable)
     raw = straight.reshape(-1).view("u1")
     return make_large, (type(array), array.dtype, straight.shape, kept, pickle.PickleBuffer(raw), writeable)
+
+
+def _leaves(dumper: Any, array: Array) -> Any:
+    """Store an array of objects; one of dates, texts and the like at the speed of a plain pickle.
+
+    Such objects never change and nothing is known by their identity. So it is also enough to see which objects the
+    array holds to tell later whether it was changed, as long as they are kept.
+    """
+    kinds = set(map(type, array.reshape(-1).tolist()))
+    if not kinds <= _leaf_kinds():
+        if array.ndim != 2 or len(array) > _MOST_ROWS or not kinds & _leaf_kinds():
+            return array.__reduce__()
+        # The columns of a frame that hold objects are the rows of one array.
+        fortran = array.flags.f_contiguous and not array.flags.c_contiguous
+        return make_rows, ([dumper.keep(Detached(row)) for row in array], "F" if fortran else "C")
+    if dumper.exact:
+        held = array.copy(order="K")
+        dumper.pins.append(held)
+        return _leaves, (held.shape, held.strides, ctypes.string_at(_address(held), held.nbytes))
+    return pickle.loads, (pickle.dumps(array, 5),)
+
+
+def make_rows(rows: list[Array], order: Any) -> Array:
+    """Make an array of objects out of its rows."""
+    import numpy as np
+
+    made = np.empty((len(rows), len(rows[0])), object, order)
+    for number, row in enumerate(rows):
+        made[number] = row
+    return made
+
+
+@functools.cache
+def _leaf_kinds() -> frozenset[type]:
+    import datetime
+    import decimal
+    import uuid
+
+    dates = (datetime.date, datetime.datetime, datetime.time, datetime.timedelta)
+    return frozenset((type(None), bool, int, float, complex, str, bytes, *dates, decimal.Decimal, uuid.UUID))
 
 
 def make_small(
@@ -154,7 +199,7 @@ def _finish(made: Array, kind: type, order: tuple[int, ...] | None, writeable: b
 @exact("nbkube.state.reducers.arrays.Detached")
 def reduce_detached(dumper: Any, value: Detached) -> Any:
     """The memory of an array that is nobody else's."""
-    return own_memory(value.array)
+    return own_memory(dumper, value.array)
 
 
 @family("numpy.dtype")
@@ -216,7 +261,7 @@ def reduce_memmap(dumper: Any, array: Any) -> Any:
     if base is not None and type(base) is type(array) and _inside(array, base):
         offset = _address(array) - _address(base)
         return make_view, (type(array), base, array.dtype, offset, array.shape, array.strides, array.flags.writeable)
-    return own_memory(array.view(_ndarray()))
+    return own_memory(dumper, array.view(_ndarray()))
 
 
 def _ndarray() -> type:

@@ -6,8 +6,9 @@ import io
 import pickle
 from typing import Any
 
-from nbkube.state.reducers import exact, family
+from nbkube.state.reducers import exact, family, find_reducer
 from nbkube.state.reducers.arrays import Detached
+from nbkube.state.reducers.arrow import reduce_arrow, reduce_column
 
 
 class _Isolated:
@@ -34,8 +35,28 @@ def isolated(dumper: Any, reduced: Any) -> tuple[bytes, list[pickle.PickleBuffer
         return False
 
     file = io.BytesIO()
-    pickle.Pickler(file, 5, buffer_callback=take).dump(reduced)
+    _Pickler(file, 5, buffer_callback=take).dump(reduced)
     return file.getvalue(), buffers
+
+
+class _Pickler(pickle.Pickler):
+    """Knows of Arrow data only; all else goes the usual way."""
+
+    odd = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._kept: list[Any] = []
+
+    def reducer_override(self, value: Any) -> Any:
+        """Return how to store an object that is no plain data (called by the C pickler)."""
+        reducer = find_reducer(type(value))
+        return reducer(self, value) if reducer in (reduce_arrow, reduce_column) else NotImplemented
+
+    def keep(self, value: Any) -> Any:
+        """Keep a temporary object alive, so that its id is not used again."""
+        self._kept.append(value)
+        return value
 
 
 def load_isolated(data: bytes, buffers: list[Any]) -> Any:

@@ -336,3 +336,18 @@ def test_ctrl_c_ends_a_verification(project: Path) -> None:
     assert process.wait(timeout=30) == 130
     assert "Traceback" not in said
     assert processes(mine) == []
+
+
+@pytest.mark.parametrize("command", [("run", "work.ipynb", "--engine", "argo"), ("export", "work.ipynb")])
+def test_a_cluster_needs_a_store_that_pods_can_reach(nbkube: Nbkube, project: Path, command: tuple[str, ...]) -> None:
+    shown = nbkube(*command)
+    assert shown.code == 2
+    assert 'write [profiles.local.store] url = "s3://BUCKET/PREFIX" in nbkube.toml' in shown.err
+    assert not (project / ".nbkube").exists()
+
+
+def test_engines_and_exports_that_there_are_not(nbkube: Nbkube) -> None:
+    shown = nbkube("run", "work.ipynb", "--engine", "kfp")
+    assert (shown.code, shown.err) == (2, "Error: there is no engine 'kfp'. Fix: use local or argo.\n")
+    shown = nbkube("export", "work.ipynb", "--to", "airflow")
+    assert (shown.code, shown.err) == (2, "Error: nbkube cannot export to 'airflow'. Fix: use argo.\n")

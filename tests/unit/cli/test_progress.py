@@ -108,3 +108,25 @@ def test_warnings_are_shown_and_are_no_step(capsys: pytest.CaptureFixture[str]) 
     assert "warning: data" in capsys.readouterr().err
     assert "\x1b" not in capsys.readouterr().err
     assert set(shown.lines) == set(board().lines)
+
+
+def test_what_a_pod_waits_for_is_said_until_the_step_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    view = PlainView(board())
+    for event in (
+        {"event": "pod", "step": "load", "phase": "Pending", "reason": ""},
+        {"event": "pod", "step": "load", "phase": "Pending", "reason": "none of 1 node takes the pod"},
+        {"event": "pod", "step": "load", "phase": "Pending", "reason": "none of 1 node takes the pod"},
+        {"event": "contact", "lost": True, "reason": "the API server does not answer"},
+        {"event": "contact", "lost": False, "reason": ""},
+        {"event": "started", "step": "load"},
+        {"event": "pod", "step": "load", "phase": "Running", "reason": ""},
+        {"event": "uploading", "done": 10, "total": 100},
+    ):
+        view.take(event)
+    assert capsys.readouterr().err.splitlines() == [
+        "load: pending, none of 1 node takes the pod",
+        "no contact: the API server does not answer",
+        "contact again",
+        "load: running",
+        "project files in the store: 10 of 100",
+    ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nbkube.cluster.explain import explain, explain_message
 from nbkube.cluster.model import Manifest
+from tests.cluster.troubles import CASES
 
 
 def pod(status: dict[str, Any], **spec: Any) -> Manifest:
@@ -280,3 +283,32 @@ def test_words_of_the_cluster_that_are_no_pod() -> None:
     assert account is not None
     assert account.message == "there is no service account runner in the namespace"
     assert explain_message("all is well") is None
+
+
+RECORDED = Path(__file__).parent / "recorded"
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_what_a_real_cluster_said(name: str) -> None:
+    """The recordings are those of `tests/cluster/test_explain.py`, which looks at the same pods alive."""
+    recorded = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
+    found = explain(recorded["pod"], recorded["events"])
+    assert found is not None
+    assert found.kind == CASES[name].kind
+    assert CASES[name].said in found.message
+    assert CASES[name].hint in found.hint
+    assert "\n" not in str(found)
+
+
+def test_a_pod_evicted_from_a_real_cluster() -> None:
+    recorded = json.loads((RECORDED / "evicted.json").read_text(encoding="utf-8"))
+    assert told(recorded["pod"])[:2] == ("evicted", "the pod was evicted from node node1: Eviction API: evicting")
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_a_truncated_status_never_breaks_it(name: str) -> None:
+    recorded = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
+    for section in ("spec", "status"):
+        for key in list(recorded["pod"][section]):
+            rest = {inner: one for inner, one in recorded["pod"][section].items() if inner != key}
+            explain(recorded["pod"] | {section: rest}, recorded["events"])

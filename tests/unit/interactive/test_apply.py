@@ -129,6 +129,34 @@ def test_files_that_are_no_opened_steps(case: tuple[Path, Path]) -> None:
     assert Client().changes_of(opened, notebook.with_name("renamed.ipynb")).edits == ()
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        [],
+        {"nbkube_source": 1},
+        {"nbkube_source": {"notebook": 1}},
+        {"nbkube_source": {"notebook": "a\0b"}},
+        {"nbkube_source": {"notebook": ""}},
+    ],
+)
+def test_metadata_that_others_have_written(case: tuple[Path, Path], metadata: object) -> None:
+    _, opened = case
+    raw = json.loads(opened.read_text())
+    opened.write_text(json.dumps({**raw, "metadata": metadata}))
+    with pytest.raises(NbkubeError, match="is no opened step"):
+        Client().changes_of(opened)
+
+
+@pytest.mark.parametrize("kept", [{"cell": "x"}, {"cell": 1, "id": 2, "sha256": ""}, {"cell": 1, "id": "c1"}])
+def test_cells_that_others_have_written(case: tuple[Path, Path], kept: object) -> None:
+    _, opened = case
+    raw = json.loads(opened.read_text())
+    raw["cells"][1]["metadata"] = {"nbkube_source": kept}
+    opened.write_text(json.dumps(raw))
+    with pytest.raises(NbkubeError, match="is no opened step"):
+        Client().changes_of(opened)
+
+
 def command(*arguments: object, answer: str = "") -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-m", "nbkube", *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, input=answer, timeout=60, check=False)

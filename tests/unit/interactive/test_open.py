@@ -7,12 +7,19 @@ import socket
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from nbkube.client import Client
+from nbkube.engines.argo.launch import freeze
+from nbkube.engines.detached import load_submission
 from nbkube.errors import NbkubeError, NotFoundError
 from nbkube.interactive.model import Opened
 from nbkube.runs import Phase
+from nbkube.state.snapshot import snapshot
+from nbkube.storage import open_store
+from nbkube.storage.seal import seal
 from tests.building import CellText, write_notebook
 from tests.unit.interactive.kernel import live_kernel, sources
 
@@ -107,13 +114,15 @@ def test_it_goes_on_at_the_failing_cell_with_all_that_was_there(
     assert not (notebook.parent / "made.txt").exists()
 
 
-def test_after_a_fix_it_goes_on(opened: Opened) -> None:
+def test_after_a_fix_it_goes_on(opened: Opened, failed: tuple[Path, Client, str]) -> None:
     with live_kernel(opened.path.parent) as kernel:
         kernel.run_well(sources(opened.path)[0])
         kernel.run_well(CELLS[7][1].replace("10 / limit", "10 / (limit or 4)"))
         kernel.run_well(CELLS[8][1])
         kernel.run_well("random.seed(5)\nrandom.random()")
         assert kernel.run_well("done == 2.5 + random.random()").values == ["True"]
+        shown = kernel.run(f"%nbkube run {failed[0]} --from end").text
+        assert "This kernel holds an opened step. Fix: take your changes back with nbkube apply" in shown
 
 
 def test_a_step_that_went_well_opens_at_its_first_cell(failed: tuple[Path, Client, str], tmp_path: Path) -> None:
@@ -162,6 +171,22 @@ def test_it_says_what_may_make_the_state_differ(tmp_path: Path) -> None:
     assert all(one in text for one in doubts)
 
 
+def test_a_cell_that_shows_something_else_is_told(tmp_path: Path) -> None:
+    cells = [
+        ("step:one", "%%time\nimport itertools, os\nprint('always', object())\n'a value'"),
+        ("", "open('count.txt', 'a').write('.')\nprint(os.getpid())\n[1]"),
+        ("", "1 / 0"),
+    ]
+    notebook = write_notebook(tmp_path / "work.ipynb", cells)
+    client = Client(tmp_path)
+    opened = client.open_step(client.run(notebook).id, "one")
+    assert opened.doubts == ()
+    with live_kernel(tmp_path) as kernel:
+        shown = kernel.run_well(sources(opened.path)[0]).text
+    assert "The state may differ from the run's: cell 2 shows something else now than in the run." in shown
+    assert "cell 1 shows" not in shown
+
+
 def test_cells_that_await_are_left_to_the_person(tmp_path: Path) -> None:
     cells = [
         ("step:one", "import asyncio\na = 1"),
@@ -206,6 +231,27 @@ def test_unstorable_values_come_from_the_cells_that_made_them(tmp_path: Path) ->
         shown = kernel.run_all(opened.path)
         assert [one.error for one in shown] == ["", "", "", "ZeroDivisionError: division by zero"]
         assert kernel.run_well("first, second, next(numbers)").values == ["(0, 1, 2)"]
+
+
+def test_a_run_of_a_cluster_brings_its_own_files(tmp_path: Path) -> None:
+    (tmp_path / "data.txt").write_text("as it was")
+    cells = [("step:one", "open('made.txt', 'w').write('made')"), ("step:two", "1 / 0")]
+    notebook = write_notebook(tmp_path / "work.ipynb", cells)
+    client = Client(tmp_path)
+    run = client.run(notebook)
+    # What a submission to a cluster leaves in the store, in place of what a run on this machine does.
+    store = open_store(tmp_path / ".nbkube")
+    submission = load_submission(store, run.id)
+    digest, _ = freeze(submission, run.run, snapshot(tmp_path), store, chain=True)
+    store.write(f"runs/{run.id}/run.json", seal(msgspec.json.encode(replace(run.run, submission=digest))))
+    store.remove(f"runs/{run.id}/submission.json")
+    (tmp_path / "data.txt").write_text("as it is")
+    opened = client.open_step(run.id, "two", tmp_path / "opened.ipynb")
+    assert opened.cell == 2
+    with live_kernel(tmp_path) as kernel:
+        kernel.run_well(sources(opened.path)[0])
+        shown = kernel.run_well("open('data.txt').read(), open('made.txt').read()")
+        assert shown.values == ["('as it was', 'made')"]
 
 
 def test_folders_of_kernels_that_have_ended_are_removed(failed: tuple[Path, Client, str], tmp_path: Path) -> None:

@@ -135,3 +135,17 @@ def test_commands_that_fail_say_why(
     shown = capsys.readouterr()
     assert says in shown.out + shown.err
     assert "Traceback" not in shown.out + shown.err
+
+
+def test_a_kernel_gets_html_beside_the_text(
+    shell: InteractiveShell, notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(shell), "kernel", object(), raising=False)
+    shown: list[dict[str, str]] = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: shown.append(bundle))
+    _run(shell, "%load_ext nbkube")
+    _run(shell, f"%nbkube show {notebook}")
+    [bundle] = shown
+    assert "step" in bundle["text/plain"]
+    assert "<svg" in bundle["text/html"]
+    assert "<script" not in bundle["text/html"]

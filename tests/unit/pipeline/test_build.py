@@ -217,7 +217,7 @@ def test_describe_has_one_row_per_step() -> None:
     assert shown["metrics"] == ["score"]
     assert [row["name"] for row in shown["steps"]] == ["setup", "load", "train", "metrics"]
     load = shown["steps"][1]
-    assert list(load) == ["name", "cells", "after", "inputs", "outputs", "resources", "options"]
+    assert list(load) == ["name", "cells", "after", "inputs", "outputs", "resources", "options", "observed"]
     assert load["cells"] == [3, 5]
     assert load["inputs"] == [{"name": "rate", "from": "setup"}, {"name": "y", "from": "train"}]
     assert load["outputs"] == ["x"]

@@ -21,9 +21,7 @@ image = "registry.example:5000/team-a/base:1"
 service-account = "runner"
 priority-class = "batch-low"
 pull-secrets = ["registry-login"]
-trust = true
 parallelism = 8
-exposure = "ingress"
 
 [profiles.lab.store]
 url = "s3://nbkube/team-a"
@@ -32,7 +30,6 @@ pod-endpoint = "http://minio.storage:9000"
 region = "us-east-1"
 secret = "nbkube-store"
 ca = "ca.pem"
-pod-ca = "store-ca"
 
 [profiles.lab.resources]
 cpu = 2
@@ -77,8 +74,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
             pod_endpoint="http://minio.storage:9000",
             region="us-east-1",
             secret="nbkube-store",
-            ca="ca.pem",
-            pod_ca="store-ca",
+            ca=str(tmp_path / "ca.pem"),
         ),
         registry="registry.example:5000/team-a",
         image="registry.example:5000/team-a/base:1",
@@ -87,16 +83,14 @@ def test_everything_is_read(tmp_path: Path) -> None:
         priority_class="batch-low",
         pull_secrets=("registry-login",),
         allow=Allowed(("docker.io/library/python:*",), ("hub-token",), ("data",), ("disk=ssd",)),
-        trust=True,
         parallelism=8,
-        exposure="ingress",
     )
 
 
 def test_the_variables_of_the_store(tmp_path: Path) -> None:
     store = load_profile(project=project(tmp_path, FULL)).store
-    here = {"AWS_ENDPOINT_URL": "https://minio.example:9000", "AWS_REGION": "us-east-1", "AWS_CA_BUNDLE": "ca.pem"}
-    assert store.variables() == here
+    here = {"AWS_ENDPOINT_URL": "https://minio.example:9000", "AWS_REGION": "us-east-1"}
+    assert store.variables() == here | {"AWS_CA_BUNDLE": str(tmp_path / "ca.pem")}
     assert store.variables(pods=True) == {"AWS_ENDPOINT_URL": "http://minio.storage:9000", "AWS_REGION": "us-east-1"}
     assert StoreAccess(endpoint="http://x").variables(pods=True) == {"AWS_ENDPOINT_URL": "http://x"}
 
@@ -105,7 +99,6 @@ def test_defaults_allow_no_secret_and_no_volume() -> None:
     profile = load_profile()
     assert profile == Profile("local")
     assert (profile.allow.secrets, profile.allow.volumes, profile.allow.images) == ((), (), ())
-    assert profile.trust is False
 
 
 def test_the_one_asked_for_comes_before_the_variable_and_the_default(

@@ -125,18 +125,23 @@ def test_refusal_of_every_write_and_sync(tmp_path: Path, error: str, action: str
 LINE = re.compile(r"^(?:\d+ +)?(\w+)\((.*)\) += (-?\d+)")
 PROGRAM = """
 import os, sys
-from nbkube.storage import LocalStore
+from nbkube.storage import LocalStore, disk
 from tests.unit.storage import crasher
+for name in sys.argv[3:]:  # a control to be taken away
+    if name == "sync_folder":
+        disk.sync_folder = lambda folder: None
+    else:
+        os.fsync = lambda handle: None
 os.access("/begin", os.F_OK)
 crasher.ACTIONS[sys.argv[1]](LocalStore(sys.argv[2]))
 """
 
 
-def calls_of(tmp_path: Path, action: str, folder: Path) -> list[tuple[str, str]]:
+def calls_of(tmp_path: Path, action: str, folder: Path, *without: str) -> list[tuple[str, str]]:
     """Return (call, arguments with paths shown) of an action, in order; failed calls are left out."""
     trace = tmp_path / "trace"
     watched = "trace=write,fsync,link,unlink,rename,mkdir,access,faccessat"
-    traced(["-y", "-o", str(trace), "-e", watched], ["-c", PROGRAM, action, str(folder)])
+    traced(["-y", "-o", str(trace), "-e", watched], ["-c", PROGRAM, action, str(folder), *without])
     lines = trace.read_text().splitlines()
     begin = next(
         number for number, line in enumerate(lines) if '"/begin"' in line or "access(" in line and "begin" in line
@@ -145,31 +150,44 @@ def calls_of(tmp_path: Path, action: str, folder: Path) -> list[tuple[str, str]]
     return [(one[1], one[2]) for one in found if one and int(one[3]) >= 0]
 
 
-@pytest.mark.parametrize("action", ["commit", "commit_stream", "swap", "write", "append"])
-def test_data_is_synced_before_its_name_and_the_name_before_the_end(tmp_path: Path, action: str) -> None:
-    folder = tmp_path / "store"
-    crasher.set_up(action, folder)
-    calls = calls_of(tmp_path, action, folder)
+def disorder(calls: list[tuple[str, str]], folder: Path) -> tuple[list[str], list[str]]:
+    """Return what a crash of the machine could break, in words, and the names that were given."""
     dirty: set[str] = set()  # files with unsynced bytes
     unnamed: set[str] = set()  # folders with unsynced names
-    named = []
+    named: list[str] = []
+    faults: list[str] = []
     for call, arguments in calls:
-        shown = re.findall(r'"([^"]*)"|<([^>]*)>', arguments)
-        paths = [quoted or held for quoted, held in shown]
+        paths = [quoted or held for quoted, held in re.findall(r'"([^"]*)"|<([^>]*)>', arguments)]
         if call == "write" and paths and paths[0].startswith(str(folder)) and not paths[0].endswith("/stamps"):
             dirty.add(paths[0])
         elif call == "fsync":
             dirty.discard(paths[0])
             unnamed.discard(paths[0])
         elif call in ("link", "rename"):
-            assert paths[0] not in dirty, f"{paths[1]} got its name before its bytes were synced"
-            if paths[1].endswith("proof.json"):
-                assert not unnamed, "the record was named before what it refers to was durable"
+            if paths[0] in dirty:
+                faults.append(f"{paths[1]} got its name before its bytes were synced")
+            if paths[1].endswith("proof.json") and unnamed:
+                faults.append("the record was named before what it refers to was durable")
             unnamed.add(os.path.dirname(paths[1]))
             named.append(paths[1])
         elif call == "mkdir":
             unnamed.add(os.path.dirname(paths[0]))
-    assert not dirty
-    assert not unnamed
+    faults += [f"{path} was never synced" for path in sorted(dirty | unnamed)]
+    return faults, named
+
+
+@pytest.mark.parametrize("action", ["commit", "commit_stream", "swap", "write", "append"])
+def test_data_is_synced_before_its_name_and_the_name_before_the_end(tmp_path: Path, action: str) -> None:
+    folder = tmp_path / "store"
+    crasher.set_up(action, folder)
+    faults, named = disorder(calls_of(tmp_path, action, folder), folder)
+    assert faults == []
     expected = {"commit": 4, "commit_stream": 4, "swap": 1, "write": 1, "append": 0}
     assert len(named) == expected[action]
+
+
+@pytest.mark.parametrize("without", ["fsync", "sync_folder"])
+def test_a_missing_sync_would_be_seen(tmp_path: Path, without: str) -> None:
+    folder = tmp_path / "store"
+    faults, _ = disorder(calls_of(tmp_path, "commit", folder, without), folder)
+    assert faults

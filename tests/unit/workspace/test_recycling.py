@@ -98,6 +98,7 @@ def test_a_recycled_workspace_is_as_good_as_new(view: FileView, tmp_path: Path, 
                 action(work.target)
             except OSError:
                 continue
+        work.observe()
         work.remove()
         assert not work.target.exists()
 
@@ -125,6 +126,7 @@ def test_parallel_steps_have_workspaces_of_their_own(view: FileView, tmp_path: P
     store = LocalStore(tmp_path / "store")
     first = [prepare(view, tmp_path / f"first{number}", store) for number in range(6)]
     for one in first:
+        one.observe()
         one.remove()
     second = [prepare(view, tmp_path / f"second{number}", store) for number in range(6)]
     assert len({one.target.stat().st_ino for one in second}) == 6
@@ -139,6 +141,7 @@ def test_a_workspace_removed_by_others_is_no_loss(view: FileView, tmp_path: Path
     shutil.rmtree(work.target)
     work.remove()
     work = prepare(view, tmp_path / "two", store)
+    work.observe()
     work.remove()
     shutil.rmtree(tmp_path / "base" / "used")
     assert (prepare(view, tmp_path / "three", store).target / "a").exists()

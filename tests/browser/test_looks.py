@@ -1,0 +1,121 @@
+"""Every view in both themes and narrow: accessible by the rules of axe, nothing cut off, usable by keyboard."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_core_python.sync_playwright import Axe
+from playwright.sync_api import Locator, expect
+
+from tests.browser.lab import LONG, Lab
+
+CELLS = [
+    ("parameters", "size = 3  # of the list"),
+    ("step:make", "numbers = list(range(size))\nopen('n.csv', 'w').write('a,b\\n1,2\\n')"),
+    ("step:a-step-with-quite-a-long-name", "import sys\ntotal = sum(numbers)\nprint('to', total)"),
+    ("step:fail", "print(numbers)\n1 / 0"),
+    ("pipeline-metrics", "print(total)"),
+]
+
+
+def serious(lab: Lab) -> list[Any]:
+    """What axe finds in our parts of the page."""
+    found = Axe().run(lab.page, {"include": [["#nbkube-panel"]]})
+    chips = Axe().run(lab.page, {"include": [[".jp-Notebook .nbk-chip-row"]]})
+    return [
+        (one["id"], one["impact"], [node["html"][:200] for node in one["nodes"]])
+        for one in [*found["violations"], *chips["violations"]]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+def overflow(panel: Locator) -> list[str]:
+    """Elements of the panel that stick out of it sideways and cannot be scrolled to."""
+    found: list[str] = panel.evaluate(
+        """panel => {
+          const edge = panel.getBoundingClientRect().right + 1;
+          const scrolls = node => { for (let at = node.parentElement; at !== panel; at = at.parentElement) {
+            const clips = ['auto', 'scroll', 'hidden'].includes(getComputedStyle(at).overflowX);
+            if (clips && !at.matches('.nbk-view')) return true;
+          } return false; };
+          return [...panel.querySelectorAll('*')]
+            .filter(node => node.getBoundingClientRect().right > edge && !scrolls(node))
+            .map(node => `${node.tagName} ${node.className} ${node.textContent.slice(0, 40)}`);
+        }"""
+    )
+    return found
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_view(lab: Lab, theme: str, shot: Callable[[str], None]) -> None:
+    lab.write("looks.ipynb", CELLS)
+    lab.page.set_viewport_size({"width": 1180, "height": 900})
+    lab.open("looks.ipynb")
+    if theme == "dark":
+        lab.page.get_by_role("menuitem", name="Settings").click()
+        lab.page.get_by_role("menuitem", name="Theme", exact=True).click()
+        lab.page.get_by_role("menuitem", name="JupyterLab Dark", exact=True).click()
+        expect(lab.page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+    lab.show_panel()
+    views: list[str] = []
+
+    def look(name: str) -> None:
+        views.append(name)
+        shot(f"{theme}-{name}")
+        assert serious(lab) == [], name
+        assert overflow(lab.panel) == [], name
+
+    expect(lab.step("make")).to_be_visible()
+    lab.step("make").click()
+    look("pipeline")
+    lab.button("Run…").click()
+    expect(lab.button("Start")).to_be_enabled(timeout=LONG)
+    look("form")
+    lab.button("Start").click()
+    lab.ends("Failed")
+    lab.button("Artifacts").click()
+    lab.panel.get_by_role("list", name="Files").get_by_role("button", name=re.compile("n.csv$")).first.click()
+    expect(lab.panel.get_by_role("region", name=re.compile("Beginning of"))).to_be_visible()
+    lab.panel.get_by_text("Traceback").click()
+    look("run")
+    lab.button("← All runs").click()
+    expect(lab.panel.get_by_role("list", name="Runs")).to_be_visible()
+    look("runs")
+    for box in lab.panel.get_by_role("list", name="Runs").get_by_role("checkbox").all()[:2]:
+        box.check()
+    if lab.button(re.compile("^Compare")).count():
+        lab.button(re.compile("^Compare")).click()
+        look("compare")
+    lab.tab("Pipeline")
+    lab.button("Suggest tags").click()
+    lab.chip(2).click()
+    expect(lab.page.get_by_role("listbox")).to_be_visible()
+    shot(f"{theme}-editor")
+    found = Axe().run(lab.page, {"include": [[".nbk-editor"]]})
+    assert [one["id"] for one in found["violations"] if one["impact"] in ("serious", "critical")] == []
+    lab.page.keyboard.press("Escape")
+    assert len(views) >= 4
+
+
+def test_the_panel_by_keyboard_alone(lab: Lab) -> None:
+    lab.write("keyboard.ipynb", CELLS[:3])
+    lab.open("keyboard.ipynb")
+    lab.cell(1).locator(".jp-InputPrompt").click()
+    lab.page.keyboard.press("Alt+Shift+P")
+    expect(lab.step("make")).to_be_visible()
+    lab.panel.get_by_role("tab", name="Pipeline").focus()
+    names: list[str] = []
+    for _ in range(14):
+        lab.page.keyboard.press("Tab")
+        names.append(str(lab.page.evaluate("document.activeElement.textContent || document.activeElement.id")))
+    assert any(name.startswith("Run") for name in names), names
+    assert sum("cell" in name for name in names) >= 3, names
+    lab.step("make").focus()
+    lab.page.keyboard.press("Enter")
+    expect(lab.panel.get_by_label("memory", exact=True)).to_be_visible()
+    lab.panel.get_by_role("tab", name="Pipeline").focus()
+    lab.page.keyboard.press("ArrowRight")
+    expect(lab.panel.get_by_label("Find runs")).to_be_visible()

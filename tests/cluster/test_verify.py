@@ -1,0 +1,47 @@
+"""`verify --engine argo`: the notebook in a kernel here, the pipeline in pods, compared object by object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.api import Api
+from tests.cluster.bench import Bench
+from tests.cluster.projects import Project, project
+from tests.notebooks.table import load_cases, write_project
+
+pytestmark = pytest.mark.timeout(1800)
+EXAMPLES = Path(__file__).parents[2] / "examples"
+CASES = (
+    "two-names-one-list", "both-branches-append", "branch-reads-while-another-writes-later", "shuffle-in-place",
+    "numpy-slice-is-a-view", "subclass-of-a-class-from-another-step", "function-late-binding", "exception-in-a-step",
+    "written-in-one-read-in-another", "two-branches-write-one-file", "removed-file-stays-removed",
+    "absolute-path-in-a-value", "local-module-imported-late", "global-counter", "exec-binds-names", "shell-line",
+    "environment-variable", "numpy-global-seed", "generator-across-steps", "underscore-across-steps",
+)  # fmt: skip
+
+
+@pytest.fixture
+def mine(bench: Bench, api: Api, namespace: str, tmp_path: Path) -> Iterator[Project]:
+    with project(tmp_path / "project", bench, api, namespace) as found:
+        yield found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_case(name: str, mine: Project) -> None:
+    case = next(one for one in load_cases() if one.name == name)
+    notebook = write_project(case, mine.folder)
+    verdict = mine.client().verify(notebook, parameters=case.given, engine="argo")
+    assert verdict.differences == ()
+    assert verdict.equal
+    assert mine.client().runs() == [], "what was run for the comparison is not kept"
+
+
+@pytest.mark.parametrize("name", ["digits", "diabetes"])
+def test_example(name: str, mine: Project) -> None:
+    mine.copy(EXAMPLES / name)
+    verdict = mine.client().verify(mine.folder / f"{name}.ipynb", engine="argo")
+    assert verdict.differences == ()
+    assert verdict.equal

@@ -26,9 +26,9 @@ MAIN = "import sys; from nbkube.cli import main; sys.argv[0] = 'nbkube'; main()"
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what the documents speak about; shared, so that what one document has run is known in the next."""
     tmp_path = tmp_path_factory.mktemp("checkout")
-    for name in ("examples", "Makefile", "pyproject.toml", "README.md", "docs"):
+    for name in ("examples", "labextension", "Makefile", "pyproject.toml", "README.md", "docs"):
         source = ROOT / name
-        ignored = shutil.ignore_patterns(".nbkube", ".ipynb_checkpoints")
+        ignored = shutil.ignore_patterns(".nbkube", ".ipynb_checkpoints", "node_modules", ".yarn", "lib")
         if source.is_dir():
             shutil.copytree(source, tmp_path / name, ignore=ignored)
         else:

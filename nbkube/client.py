@@ -677,6 +677,17 @@ class Client:
             notebook=state.run.notebook,
         )
 
+    def storage(self) -> Storage:
+        """Return files in buckets (on the server of the profile, else of the environment) and folders."""
+        from nbkube.storage.files import Storage
+
+        os.environ.update(self.profile().store.variables())
+        return Storage("")
+
+    def storage_place(self) -> str:
+        """Return the place of this project's files: `NBKUBE_STORAGE`, the profile's bucket, or the project."""
+        return os.environ.get("NBKUBE_STORAGE") or self.profile().store.url or f"{self._root()}/"
+
     # -- profiles and clusters -------------------------------------------------------------------------------------
 
     def profiles(self) -> Profiles:
@@ -751,12 +762,6 @@ class Client:
         from nbkube.preflight.machine import this_machine
 
         return survey(self.cluster()) if self.profile().engine == "argo" else this_machine()
-
-    def storage(self) -> Storage:
-        """Return files in buckets and folders: list, copy, read, write, remove them."""
-        from nbkube.storage.files import Storage
-
-        return Storage()
 
     # -- places ----------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from tests.cluster import golang
+
 KINDS = ("minio", "versitygw")
 KEYS = {
     "AWS_ACCESS_KEY_ID": secrets.token_hex(10),
@@ -28,17 +30,19 @@ KEYS = {
 }
 """The same for all servers of this process, so that only the endpoint tells them apart."""
 
-_CACHE = Path(os.environ.get("NBKUBE_BENCH_CACHE") or Path.home() / ".cache" / "nbkube" / "bench")
+_BUILT = {part.name: part.folder / part.name for part in golang.parts() if part.name in KINDS}
 _AWS = ("AWS_", "NBKUBE_S3_")
+_TIED = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
+"""Ends a server with the process that started it, however that ends."""
+
 _running: dict[str, S3Server] = {}
 
 
 def find_binary(kind: str) -> str:
     """Return the path of a server's binary; skip the test (or fail it, see above) where there is none."""
-    built = sorted(path for path in _CACHE.glob(f"parts/{kind}-*/{kind}") if os.access(path, os.X_OK))
-    found = shutil.which(kind) or (str(built[-1]) if built else None)
+    found = shutil.which(kind) or (str(_BUILT[kind]) if os.access(_BUILT[kind], os.X_OK) else None)
     if found is None:
-        reason = f"no {kind} in PATH or among the bench's parts: `python -m tests.cluster build` makes it"
+        reason = f"no {kind} in PATH or among the bench's parts: `python -m tests.cluster build --only {kind}` makes it"
         if os.environ.get("NBKUBE_REQUIRE_S3"):
             pytest.fail(reason)
         pytest.skip(reason)
@@ -50,13 +54,14 @@ class S3Server:
 
     def __init__(self, kind: str, *, tls: tuple[Path, Path] | None = None) -> None:
         self.kind = kind
+        binary = find_binary(kind)
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # many small files, all thrown away
         self.folder = Path(tempfile.mkdtemp(prefix=f"nbkube-{kind}-", dir=memory))
         self.data = self.folder / "data"
         self.data.mkdir()
         self.port = _free_port()
         self._tls = tls
-        self._command = self._command_of(find_binary(kind))
+        self._command = self._command_of(binary)
         self._log = self.folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -81,7 +86,7 @@ class S3Server:
         env = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "MINIO_BROWSER": "off", "CI": "on"}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command,
+                [*_TIED, *self._command],
                 env=env | dict(zip(names, keys, strict=True)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from nbkube.cli.arguments import AsJson
 from nbkube.cli.faults import guarded
 from nbkube.cli.terminal import is_terminal, one_line, tell, write
 
 if TYPE_CHECKING:
     from nbkube.storage.files import FileInfo, Storage
 
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 _Location = Annotated[
     str,
     typer.Argument(metavar="LOCATION", help="A path, or s3://BUCKET/KEY; a folder ends in '/'.", show_default=False),
@@ -41,6 +41,12 @@ def _files() -> Storage:
     return Client().storage()
 
 
+def _here() -> str:
+    from nbkube.client import Client
+
+    return Client().storage_place()
+
+
 @_storage.command()
 @guarded
 def ls(
@@ -51,10 +57,13 @@ def ls(
         ),
     ] = "",
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="List all files below it.")] = False,
-    json: _Json = False,
+    json: AsJson = False,
 ) -> None:
-    """List files and folders with size and time. Without a location: where NBKUBE_STORAGE points, else this folder."""
-    found = _files().walk(location, recursive=recursive)
+    """List files and folders with size and time.
+
+    Without a location: what NBKUBE_STORAGE names, else the profile's store, else the project.
+    """
+    found = _files().walk(location or _here(), recursive=recursive)
     if json:
         _write_json([_as_json(one) for one in found])
         return
@@ -73,7 +82,7 @@ def cp(
         str, typer.Argument(metavar="TARGET", help="Where to; with '/' at its end the file keeps its name.")
     ],
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")] = False,
-    json: _Json = False,
+    json: AsJson = False,
 ) -> None:
     """Copy files to, from and within buckets. A file appears at its target as a whole or not at all."""
     from nbkube.storage.disk import readable_size
@@ -92,7 +101,7 @@ def cp(
 def rm(
     location: _Location,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before removing a folder.")] = False,
-    json: _Json = False,
+    json: AsJson = False,
 ) -> None:
     """Remove a file; with '/' at its end all files below a folder; s3://BUCKET an empty bucket."""
     if location.endswith("/") and not yes:
@@ -108,7 +117,7 @@ def rm(
 @guarded
 def mb(
     location: Annotated[str, typer.Argument(metavar="BUCKET", help="The bucket to make: s3://NAME.")],
-    json: _Json = False,
+    json: AsJson = False,
 ) -> None:
     """Make a bucket (or a folder); nothing happens where it is there already."""
     made = _files().mb(location)

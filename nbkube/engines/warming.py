@@ -51,7 +51,10 @@ class Warming:
                     return None
                 self._template = self._start()
             first = min({unit, *later}) if unit in self._waiting else None
-        return self._template, self._shared[first] if first is not None else ()
+            goal = self._shared[first] if first is not None else ()
+            # Where all earlier units needed no process, nobody has told the template yet how far it may go.
+            self._template.reach(goal)
+        return self._template, goal
 
     def served(self, first: int, last: int) -> None:
         """Note that these units have a process or need none."""

@@ -111,7 +111,8 @@ def nbkube_layer(checkout: Path, folder: Path) -> Layer:
     with tempfile.TemporaryDirectory(prefix="nbkube-layer-") as temporary:
         tree, wheels = Path(temporary) / "tree", Path(temporary) / "wheels"
         argv = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)]
-        done = subprocess.run(argv, cwd=checkout, capture_output=True, text=True, check=False)
+        env = {**os.environ, "NBKUBE_LABEXTENSION": "skip"}  # pods have no use for it, and it takes node to build
+        done = subprocess.run(argv, cwd=checkout, env=env, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BenchError(f"nbkube's wheel cannot be built: {done.stderr.strip()[-500:]}")
         with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:

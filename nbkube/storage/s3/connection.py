@@ -476,7 +476,7 @@ def _make_pool(server: Server) -> urllib3.PoolManager:
         "maxsize": 4 * PARALLEL,
         "retries": False,
         "timeout": urllib3.Timeout(connect=min(_CONNECT_SECONDS, wait), read=min(_READ_SECONDS, wait)),
-        "blocksize": 1 << 18,
+        "blocksize": 1 << 20,
     }
     if server.secure:
         settings |= {"cert_reqs": "CERT_REQUIRED", "ca_certs": server.ca_file}

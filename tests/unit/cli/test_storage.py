@@ -101,4 +101,6 @@ def test_folders_of_this_machine(tmp_path: Path) -> None:
     assert nbkube("rm", "b/", "--yes", folder=tmp_path).returncode == 0
     assert not (tmp_path / "b").exists()
     base = {"NBKUBE_STORAGE": str(tmp_path / "a")}
-    assert nbkube("cat", "one", folder=tmp_path, env=base).stdout == b"1"
+    assert [one["location"] for one in json.loads(nbkube("ls", "--json", folder=tmp_path, env=base).stdout)] == [
+        str(tmp_path / "a" / "one")
+    ]

@@ -56,11 +56,11 @@ _LISTED = (
 )
 
 
-@pytest.mark.skip(reason=_LISTED)
+@pytest.mark.skip(reason=_LISTED)  # type: ignore[no-redef]
 def test_steps_that_an_earlier_run_has_shown_to_be_independent_run_beside_each_other() -> None:
     """In place of the contract's own."""
 
 
-@pytest.mark.skip(reason=_LISTED)
+@pytest.mark.skip(reason=_LISTED)  # type: ignore[no-redef]
 def test_a_dependency_found_by_one_run_is_known_to_the_next() -> None:
     """In place of the contract's own."""

@@ -63,7 +63,7 @@ class Lab:
 
     def scroll_to(self, number: int) -> None:
         """Turn the wheel until a cell is in sight."""
-        self.page.locator(".jp-Notebook").hover()
+        self.page.mouse.move(700, 450)
         for _ in range(200):
             shown = self.page.locator(".jp-Notebook .jp-Cell").evaluate_all(
                 """cells => cells.filter(cell => {

@@ -52,8 +52,10 @@ class Warming:
                 self._template = self._start()
             first = min({unit, *later}) if unit in self._waiting else None
             goal = self._shared[first] if first is not None else ()
-            # Where all earlier units needed no process, nobody has told the template yet how far it may go.
-            self._template.reach(goal)
+            if self._waiting:
+                # Where all earlier units needed no process, nobody has told the template yet how far it may go. One
+                # that is about to be forked must not be overtaken.
+                self._template.reach(self._shared[min(self._waiting)])
         return self._template, goal
 
     def served(self, first: int, last: int) -> None:

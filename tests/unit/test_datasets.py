@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 
 import nbkube
 from nbkube.datasets import record_files
-from nbkube.errors import NotFoundError, StorageError
+from nbkube.errors import LocationError, NotFoundError, StorageError
+from nbkube.storage.files import Storage
+from tests import s3_servers
 
 STREAM_A_LOT = """
 import os, sys
@@ -74,8 +77,8 @@ def test_nothing_there_says_what_is_expected(tmp_path: Path) -> None:
 
 
 def test_other_places_and_mixed_packing_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="s3://bucket/train: s3:// cannot be streamed"):
-        record_files("s3://bucket/train")
+    with pytest.raises(StorageError, match="gs://bucket/train: gs:// cannot be streamed"):
+        record_files("gs://bucket/train")
     (tmp_path / "a.tfrecord").write_bytes(b"")
     (tmp_path / "b.tfrecord.gz").write_bytes(gzip.compress(b""))
     with pytest.raises(StorageError, match=r"some record files end in \.gz and some do not"):
@@ -95,3 +98,75 @@ def test_public_names_are_found_on_first_use() -> None:
     assert "tfrecords" in dir(nbkube)
     with pytest.raises(AttributeError, match="'nbkube' has no attribute 'tfrecord'"):
         nbkube.tfrecord  # noqa: B018
+
+
+# buckets
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Iterator[str]:
+    before = dict(os.environ)
+    s3_servers.set_environment(s3_servers.running("minio").environment(NBKUBE_CACHE=str(tmp_path / "cache")))
+    url = f"s3://data-{os.urandom(6).hex()}"
+    nbkube.storage().mb(url)  # type: ignore[operator]
+    yield url
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_a_bucket_gives_the_same_records_as_a_folder(tmp_path: Path, bucket: str) -> None:
+    folder = tmp_path / "records"
+    folder.mkdir()
+    for number in range(3):
+        write(folder / f"part-{number}.tfrecord", [b"%d-%d" % (number, one) * (one * 4000) for one in range(60)])
+    write(folder / "packed.tfrecord.gz", [b"x" * one for one in range(100)])
+    (folder / "notes.txt").write_text("no records here")
+    Storage("").put(f"{folder}/", f"{bucket}/in/")
+    for pattern in ("part-*.tfrecord", "part-[02].tfrecord", "part-1.tfrecord", "packed.tfrecord.gz"):
+        assert read(f"{bucket}/in/{pattern}") == read(folder / pattern)
+    (folder / "packed.tfrecord.gz").unlink()
+    Storage("").rm(f"{bucket}/in/packed.tfrecord.gz")
+    assert read(f"{bucket}/in/") == read(f"{bucket}/in") == read(folder)
+    assert read([folder / "part-1.tfrecord", f"{bucket}/in/part-0.tfrecord"]) == [
+        *read(folder / "part-1.tfrecord"),
+        *read(folder / "part-0.tfrecord"),
+    ]
+    with pytest.raises(NotFoundError, match="no TFRecord files"):
+        nbkube.tfrecords(f"{bucket}/none/")
+
+
+def test_a_file_that_ends_within_a_record_is_told(tmp_path: Path, bucket: str) -> None:
+    path = write(tmp_path / "a.tfrecord", [b"x" * 1000] * 3)
+    Storage("").write(f"{bucket}/cut.tfrecord", path.read_bytes()[:-7])
+    with pytest.raises(Exception, match="ends within a record"):
+        read(f"{bucket}/cut.tfrecord")
+
+
+def test_the_same_cell_reads_a_folder_and_a_bucket(
+    tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cell() -> tuple[str, list[str], bytes | str]:
+        table = Path(nbkube.data("in/table.csv"))
+        with nbkube.data("in/b").open() as file:
+            return table.read_text(), sorted(os.listdir(nbkube.data("in/"))), file.read()
+
+    (tmp_path / "data" / "in").mkdir(parents=True)
+    (tmp_path / "data" / "in" / "table.csv").write_text("x\n1\n")
+    (tmp_path / "data" / "in" / "b").write_bytes(b"bytes")
+    monkeypatch.chdir(tmp_path)
+    here = cell()
+    nbkube.storage().put("data/", f"{bucket}/team/")  # type: ignore[operator]
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("NBKUBE_DATA", f"{bucket}/team")
+    assert cell() == here
+    Storage("").write(f"{bucket}/team/in/table.csv", "x\n2\n")
+    assert Path(nbkube.data("in/table.csv")).read_text() == "x\n2\n"
+    monkeypatch.delenv("NBKUBE_DATA")
+    monkeypatch.setenv("NBKUBE_STORAGE", f"{bucket}/team")
+    assert str(nbkube.data("x")) == f"{bucket}/team/data/x"
+
+
+@pytest.mark.parametrize("name", ["../up", "a/../b", "/etc/passwd", "", "a//b", "a\x00"])
+def test_data_has_no_way_out_of_its_place(name: str) -> None:
+    with pytest.raises(LocationError):
+        nbkube.data(name)

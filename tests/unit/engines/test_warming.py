@@ -385,3 +385,14 @@ def test_the_beginning_that_steps_share() -> None:
     assert shared_beginning([(one, two), (one, three)]) == [(one,), (one, three)]
     assert shared_beginning([(one, needing, two)]) == [(one,)]
     assert shared_beginning([]) == []
+
+
+@pytest.mark.timeout(100)  # less than a step waits for a template that was never told what to run
+def test_steps_after_known_results_do_not_wait_for_a_template(folder: Path) -> None:
+    """The template starts when all steps before have results already, and the first it serves begins with imports."""
+    start: list[CellText] = [("imports", "import json\nimport decimal"), ("step:known", "x = 1")]
+    Run(folder, [*start, ("step:one", "y = json.dumps(x)"), ("step:two", "z = decimal.Decimal(y)")])
+    again = Run(folder, [*start, ("step:one", "y = json.dumps(x + 1)"), ("step:two", "z = decimal.Decimal(y) + 1")])
+    assert again.phase == "Succeeded"
+    assert [event["cached"] for event in again.events if event["event"] == "step-ended"] == [True, True, False, False]
+    assert again.spawned() == {}

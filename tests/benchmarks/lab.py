@@ -27,12 +27,14 @@ CELLS, STEPS, TURNS, RUNS = 500, 50, 30, 10_000
 
 _FRAME = """async ({tags, cell}) => {
   const frame = () => new Promise(done => requestAnimationFrame(() => setTimeout(done, 0)));
-  const found = [...document.querySelectorAll('.jp-Notebook .nbk-chip')];
   const times = [];
   for (const tag of tags) {
     document.querySelector('.jp-Notebook').focus();
-    found[cell].click();
-    const input = document.querySelector('.nbk-editor input');
+    document.querySelectorAll('.jp-Notebook .nbk-chip')[cell].click();
+    let input = null;
+    while (!(input = document.querySelector('.nbk-editor input'))) {
+      await frame();
+    }
     Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(input, tag);
     input.dispatchEvent(new Event('input', {bubbles: true}));
     await frame();

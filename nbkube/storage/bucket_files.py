@@ -7,17 +7,13 @@ import os
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from nbkube.errors import LocationError, NotFoundError, StorageError
 from nbkube.storage.s3.access import check_bucket, find_server, key_fault
 from nbkube.storage.s3.connection import PARALLEL, Bytes, Connection
+from nbkube.storage.s3.listing import PAGE, list_keys
 from nbkube.storage.s3.transfer import PART, Download, digests_of, upload
 
-if TYPE_CHECKING:
-    from minio import Minio
-
-_PAGE = 1000
 _COPIED_BY_SERVER = 5 << 30
 Listed = tuple[str, int | None, float | None]
 
@@ -56,28 +52,10 @@ class Bucket:
                 yield self.key, int(answer.headers.get("content-length", 0)), _time(answer.headers["last-modified"])
                 return
             self.connection.require_bucket()
-        after: str | None = None
-        while True:
-            page = self._page(after, recursive)
-            yield from (one for one in page if one[1] is None or not one[0].endswith("/"))  # markers of empty folders
-            if not recursive or len(page) < _PAGE:
-                return
-            after = page[-1][0]
-
-    def _page(self, after: str | None, recursive: bool) -> tuple[Listed, ...]:
-        def ask(client: Minio) -> tuple[Listed, ...]:
-            found = client.list_objects(self.bucket, self.folder or None, recursive=recursive, start_after=after)
-            entries = (
-                (
-                    one.object_name or "",
-                    None if one.is_dir else int(one.size or 0),
-                    one.last_modified.timestamp() if one.last_modified else None,
-                )
-                for one in islice(found, _PAGE if recursive else None)
-            )
-            return tuple(entries) if recursive else tuple(sorted(entries, key=lambda one: one[0].encode()))
-
-        return self.connection.client_call(ask)
+        found = list_keys(self.connection, self.folder, folders=not recursive)
+        entries = ((one.key, None if one.folder else one.size, one.time) for one in found)
+        shown = (one for one in entries if one[1] is None or not one[0].endswith("/"))  # no markers of empty folders
+        yield from shown if recursive else sorted(shown, key=lambda one: one[0].encode())
 
     def reader(self, part: int = PART) -> BucketReader:
         """Return a file to read from, with ranges fetched ahead."""
@@ -131,7 +109,7 @@ class Bucket:
 
         count = 0
         while True:
-            keys = [key for key, _, _ in self._page(None, recursive=True)]
+            keys = [one.key for one in islice(list_keys(self.connection, self.folder), PAGE)]
             if not keys:
                 return count
             todo = [DeleteObject(key) for key in keys]

@@ -2,6 +2,7 @@
 
 access.py      which server, which credentials: the AWS variables and files
 connection.py  one signed request, repeated where it may be, refused in words
+listing.py     keys, page by page
 transfer.py    many requests at once: multipart up, ranges down
 records.py     records that are made only once, compared and swapped, removed
 growing.py     records made piece by piece

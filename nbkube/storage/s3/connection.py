@@ -1,7 +1,7 @@
 """One signed request to a bucket: sent, repeated where it may be, refused in words.
 
 Requests go through minio's signer and urllib3, so that every payload is signed (also over https) and conditions can be
-set, which minio's own methods do not offer. Listing and buckets are minio's, see `Connection.client`.
+set, which minio's own methods do not offer. Buckets, copies and removals of many are minio's, see `Connection.client`.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from nbkube.errors import StorageError
 from nbkube.storage.s3 import records
 from nbkube.storage.s3.connection import Connection
+from nbkube.storage.s3.listing import list_keys
 
 FLUSH_SECONDS = 1.0
 FLUSH_BYTES = 64 << 10
@@ -336,20 +337,14 @@ class Growing:
 
     def _listed(self, prefix: str) -> list[tuple[str, int, str]]:
         """List key, size and ETag of a record and its parts (`prefix` a key), or of its parts alone."""
-        bucket = self.connection.bucket
         last = prefix.removesuffix(SEPARATOR) + SEPARATOR + "~"
-
-        def ask(client: object) -> list[tuple[str, int, str]]:
-            found: list[tuple[str, int, str]] = []
-            for one in client.list_objects(bucket, prefix, recursive=True):  # type: ignore[attr-defined]
-                if one.object_name > last:
-                    break
-                if one.object_name != prefix and not one.object_name.startswith(last[:-1]):
-                    continue
-                found.append((one.object_name, int(one.size or 0), (one.etag or "").strip('"')))
-            return found
-
-        return self.connection.client_call(ask)
+        found: list[tuple[str, int, str]] = []
+        for one in list_keys(self.connection, prefix):
+            if one.key > last:
+                break
+            if one.key == prefix or one.key.startswith(last[:-1]):
+                found.append((one.key, one.size, one.etag))
+        return found
 
     def _parts(self, listed: list[tuple[str, int, str]], key: str, epoch: str) -> list[tuple[str, int]]:
         """Return keys and sizes of the parts of an epoch that count: from 1 on without a gap."""

@@ -7,9 +7,8 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nbkube.errors import DamagedObjectError, NotFoundError
 from nbkube.storage import disk
@@ -20,10 +19,8 @@ from nbkube.storage.s3 import records
 from nbkube.storage.s3.access import find_server, parse_url
 from nbkube.storage.s3.connection import Answer, Bytes, Connection
 from nbkube.storage.s3.growing import SEPARATOR, Growing, growing_at
+from nbkube.storage.s3.listing import list_keys
 from nbkube.storage.s3.transfer import SINGLE, Digests, Download, digests_of, read_all, upload
-
-if TYPE_CHECKING:
-    from minio import Minio
 
 SHA256 = "x-amz-meta-nbkube-sha256"
 _SMALL = 64 << 10
@@ -274,13 +271,10 @@ class S3Store:
         """Yield the sorted names of the folders of records directly below a prefix that ends in '/'."""
         place = self._prefix + check_prefix(prefix)
         self._growing.flush(place)
-        bucket = self._connection.bucket
-
-        def ask(client: Minio) -> set[str]:
-            return {one.object_name or "" for one in client.list_objects(bucket, place) if one.is_dir}
-
-        for key in sorted(self._connection.client_call(ask), key=str.encode):
-            name = key[len(place) : -1]
+        for one in sorted(
+            {one.key for one in list_keys(self._connection, place, folders=True) if one.folder}, key=str.encode
+        ):
+            name = one[len(place) : -1]
             if is_name(prefix + name):
                 yield name
 
@@ -296,32 +290,16 @@ class S3Store:
 
     def _keys(self, place: str) -> Iterator[str]:
         """Yield the keys below a place in order, page by page; parts and gravestones left out."""
-        after: str | None = None
-        while True:
-            page = self._page(place, after)
-            for key, size in page:
-                if SEPARATOR in key:
-                    continue
-                if size == len(records.GRAVESTONE) and self._is_gone(key):
-                    continue
-                yield key
-            if len(page) < _PAGE:
-                return
-            after = page[-1][0]
-
-    def _page(self, place: str, after: str | None) -> tuple[tuple[str, int], ...]:
-        def ask(client: Minio) -> tuple[tuple[str, int], ...]:
-            found = client.list_objects(self._connection.bucket, place, recursive=True, start_after=after)
-            return tuple((one.object_name or "", one.size or 0) for one in islice(found, _PAGE))
-
-        return self._connection.client_call(ask)
+        for one in list_keys(self._connection, place):
+            if SEPARATOR in one.key or (one.size == len(records.GRAVESTONE) and self._is_gone(one.key)):
+                continue
+            yield one.key
 
     def _is_gone(self, key: str) -> bool:
         found = records.look(self._connection, key)
         return found is None or found.kind == records.GONE
 
 
-_PAGE = 1000
 _MADE = frozenset({200, 412})
 
 

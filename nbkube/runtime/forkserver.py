@@ -27,12 +27,13 @@ from typing import NoReturn
 import msgspec
 
 from nbkube.runtime import cgroups, kernel
+from nbkube.runtime.bytecode import keep_out_of_projects
 from nbkube.runtime.channel import Channel
 from nbkube.runtime.isolation import Place, can_be_shown, enter, show
 from nbkube.runtime.packets import receive, send
 from nbkube.runtime.program import Opening, ReplayProgram, StepTask
 from nbkube.runtime.watcher import split_off
-from nbkube.runtime.worker import SHELL_FOLDER, Worker, failures_told, finish, project_code_follows, run_in, tell_start
+from nbkube.runtime.worker import SHELL_FOLDER, Worker, failures_told, finish, run_in, tell_start
 
 
 class _OverError(Exception):
@@ -83,7 +84,7 @@ class _Template:
 
     def _open(self, opening: Opening) -> None:
         """Show the template's workspace at the project's place, as a step does, and make the shell."""
-        project_code_follows()
+        keep_out_of_projects()
         workspace, root = os.path.realpath(opening.workspace), os.path.realpath(opening.root)
         if not can_be_shown(workspace, root, opening.private) or not kernel.private_mounts():
             raise _OverError("this machine cannot show a workspace at the project's place")

@@ -21,6 +21,7 @@ import msgspec
 
 from nbkube.errors import NbkubeError, StateError
 from nbkube.runtime import cgroups
+from nbkube.runtime.bytecode import keep_out_of_projects
 from nbkube.runtime.channel import Channel
 from nbkube.runtime.isolation import Place, enter, folder_of
 from nbkube.runtime.leaving import leave, open_files
@@ -352,7 +353,7 @@ def run(channel: Channel) -> None:
     message = channel.receive()
     if message is None:
         return
-    project_code_follows()
+    keep_out_of_projects()
     channel.take_over_output()
     channel.mark_with(message["secret"])
     with failures_told(channel):
@@ -363,12 +364,6 @@ def run(channel: Channel) -> None:
         worker = Worker(channel, place, task.cwd, private)
         worker.watch()
         finish(worker, task)
-
-
-def project_code_follows() -> None:
-    """From here on modules are the project's: no compiled files beside them."""
-    sys.dont_write_bytecode = True
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
 def tell_start(channel: Channel, place: Place) -> None:

@@ -33,7 +33,9 @@ class LabExtensionHook(BuildHookInterface):  # type: ignore[type-arg]
         if version != "editable" and not self._is_built() and self._can_build():
             self._build()
         if self._is_built():
-            build_data["shared_data"][str(self._built)] = "share/jupyter/labextensions/nbkube"
+            place = "share/jupyter/labextensions/nbkube"
+            build_data["shared_data"][str(self._built)] = place
+            build_data["shared_data"]["labextension/install.json"] = f"{place}/install.json"
         elif wanted == "require":
             raise RuntimeError("the JupyterLab extension is not built. Fix: install node 20 or newer, or `make lab`.")
         else:

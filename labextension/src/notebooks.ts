@@ -27,6 +27,7 @@ export class OpenNotebook extends NotebookSource {
   private sent = '';
   private timer = 0;
   private watching = false;
+  private saving: Promise<void> | null = null;
   private request: AbortController | null = null;
   private numbers = new Map<string, number>();
   private readonly written = new WeakMap<ICellModel, Written>();
@@ -297,8 +298,11 @@ export class OpenNotebook extends NotebookSource {
   }
 
   async save(): Promise<void> {
+    // One after the other: of two that overlap JupyterLab takes the first for somebody else's change of the file.
+    await this.saving;
     if (this.panel.context.model.dirty) {
-      await this.panel.context.save();
+      this.saving = this.panel.context.save().finally(() => (this.saving = null));
+      await this.saving;
     }
   }
 

@@ -145,8 +145,8 @@ def _container(pod: Manifest, container: tuple[Manifest, Manifest]) -> Trouble |
 
 def _terminated(pod: Manifest, spec: Manifest, name: str, state: Manifest) -> Trouble | None:
     code, reason = state.get("exitCode", 0), state.get("reason", "")
+    limit = (spec.get("resources", {}).get("limits") or {}).get("memory", "")
     if reason == "OOMKilled":
-        limit = (spec.get("resources", {}).get("limits") or {}).get("memory", "")
         used = f"more memory than its limit of {limit}" if limit else "more memory than the node had left"
         return Trouble(
             "out-of-memory", f"container {name} used {used} and was killed (OOMKilled)", "raise memory", True
@@ -156,6 +156,10 @@ def _terminated(pod: Manifest, spec: Manifest, name: str, state: Manifest) -> Tr
         return Trouble("start", f"container {name} could not be started: {said}", ended=True)
     if code == 0 or (code in (137, 143) and pod.get("metadata", {}).get("deletionTimestamp")):
         return None
+    if code == 137 and limit:
+        # The node may miss that memory was the reason where a container ends at once.
+        said = f"container {name} was killed (signal 9), as when it uses more memory than its limit of {limit}"
+        return Trouble("exit", said, "raise memory, if the step kills no process itself", ended=True)
     killed = f" (killed by signal {code - 128})" if code in (137, 143) else ""
     return Trouble("exit", f"container {name} ended with exit code {code}{killed}", ended=True)
 

@@ -155,6 +155,10 @@ class Watch:
         except HTTPError as error:
             if not self._closed.is_set():
                 raise unreachable(self._connection.access, reason(error)) from None
+        except msgspec.DecodeError:
+            # The connection went, or was closed, in the middle of a line.
+            if not self._closed.is_set():
+                raise unreachable(self._connection.access, "the answer was cut short") from None
         finally:
             self._response = None
         yield Change("idle")

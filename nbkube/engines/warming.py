@@ -51,7 +51,12 @@ class Warming:
                     return None
                 self._template = self._start()
             first = min({unit, *later}) if unit in self._waiting else None
-        return self._template, self._shared[first] if first is not None else ()
+            goal = self._shared[first] if first is not None else ()
+            if self._waiting:
+                # Where all earlier units needed no process, nobody has told the template yet how far it may go. One
+                # that is about to be forked must not be overtaken.
+                self._template.reach(self._shared[min(self._waiting)])
+        return self._template, goal
 
     def served(self, first: int, last: int) -> None:
         """Note that these units have a process or need none."""

@@ -48,7 +48,9 @@ def _edges(pipeline: Pipeline, records: Mapping[int, UnitRecord]) -> tuple[list[
     for at, unit in enumerate(pipeline.flow.units):
         record = records.get(at)
         if record is not None and record.reads is not None:
-            edges.append({name: makers[name] for name in sorted(record.reads) if name in makers})
+            # As analysis has them, in the order of the code; then what only the run has shown.
+            known = [name for name in (*unit.reads, *unit.optional_reads) if name in record.reads]
+            edges.append({name: makers[name] for name in (*known, *sorted(record.reads)) if name in makers})
         else:
             static = {edge.name: edge.producer for edge in pipeline.flow.edges if edge.consumer == at}
             # A name that only an observed unit is known to bind.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ from nbkube.server.routes import PREFIX, ROUTES, Route
 from nbkube.server.service import Service
 from nbkube.server.views import problems
 
-_RUN_ID = "(?P<run>[a-z0-9][a-z0-9-]{0,63})"
+_RUN_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _LOOK = 0.1
 """Seconds between two looks for new lines of a log."""
 _ALIVE = 15.0
@@ -86,7 +87,11 @@ class RouteHandler(APIHandler):
         return await loop.run_in_executor(self.threads, functools.partial(call, *arguments))
 
     def _arguments(self, route: Route, run: str | None) -> list[Any]:
-        arguments: list[Any] = [run] if route.has_run else []
+        arguments: list[Any] = []
+        if route.has_run:
+            if run is None or not _RUN_ID.fullmatch(run):
+                raise NotFoundError("there is no such run.")
+            arguments.append(run)
         if route.query is not None:
             given = {name: values[-1].decode("utf-8") for name, values in self.request.query_arguments.items()}
             given.pop("_xsrf", None)
@@ -196,7 +201,7 @@ def _method(verb: str) -> Callable[..., Any]:
 
 
 def _pattern(path: str) -> str:
-    return path.replace("{run}", _RUN_ID)
+    return path.replace("{run}", "(?P<run>[^/]+)")
 
 
 def _events(pieces: Iterable[tuple[int, model.LogPiece]], end: int, *, ended: bool) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from nbkube import __version__
-from nbkube.client import Client
+from nbkube.client import STORE_FOLDER, Client
 from nbkube.errors import NbkubeError, NotebookError, NotFoundError, RunError
 from nbkube.pipeline import option_schema
 from nbkube.runs import RunState
@@ -55,7 +55,9 @@ class Service:
         """Analyse a notebook as it stands in the editor; nothing of it runs."""
         path = self.path(body.path)
         try:
-            return views.pipeline_view(Client(path.parent).show(path, content=_content(body)))
+            # With the folder's own store, whatever the profile says: while one types nothing leaves this machine.
+            store = str(Client(path.parent).root / STORE_FOLDER)
+            return views.pipeline_view(Client(path.parent, store=store).show(path, content=_content(body)))
         except NotebookError as error:
             if not error.diagnostics:
                 raise

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import conversion, observation, s3, startup, step_overhead, ten_thousand
+from tests.benchmarks import (
+    conversion,
+    data_path,
+    lab,
+    observation,
+    s3,
+    startup,
+    step_overhead,
+    ten_thousand,
+    warm_steps,
+)
 
 if __name__ == "__main__":
-    kept = [part.main() for part in (startup, conversion, ten_thousand, step_overhead, observation, s3)]
+    parts = (startup, conversion, ten_thousand, step_overhead, warm_steps, observation, data_path, s3, lab)
+    kept = [part.main() for part in parts]
     sys.exit(not all(kept))

@@ -3,13 +3,14 @@ NBKUBE_REQUIRE_BROWSER=1 (`make test-browser`) that is a failure."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from tests.browser.lab import FLAGS, Lab
 from tests.jupyter import ROOT, Server, running_server
@@ -99,3 +100,15 @@ def shot(request: pytest.FixtureRequest, page: Page) -> Callable[[str], None]:
             page.screenshot(path=Path(place) / f"{request.node.name.split('[')[0]}-{name}.png")
 
     return keep
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Keep a picture of the page where a test has failed."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    place = os.environ.get("NBKUBE_SCREENSHOTS")
+    if report.when == "call" and report.failed and page is not None and place:  # type: ignore[attr-defined]
+        with contextlib.suppress(Error):
+            page.screenshot(path=Path(place) / f"FAILED-{item.name}.png")
+    return report

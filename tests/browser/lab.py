@@ -61,22 +61,27 @@ class Lab:
         """A cell by its number from 1."""
         return self.page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{number - 1}"]')
 
-    def scroll_to(self, number: int) -> None:
-        """Turn the wheel until a cell is in sight."""
-        self.page.locator(".jp-Notebook").hover()
-        for _ in range(200):
-            shown = self.page.locator(".jp-Notebook .jp-Cell").evaluate_all(
-                """cells => cells.filter(cell => {
-                  const {top, bottom} = cell.getBoundingClientRect();
-                  return bottom > 150 && top < 700;
-                }).map(cell => Number(cell.dataset.windowedListIndex) + 1)"""
+    def scroll_to(self, number: int, of: int) -> None:
+        """Scroll until a cell of so many is in sight; what is above it may still be measured meanwhile."""
+        for _ in range(120):
+            shown: list[int] = self.page.evaluate(
+                """([number, of]) => {
+                  const area = document.querySelector('.jp-WindowedPanel-outer');
+                  const seen = [...area.querySelectorAll('.jp-Cell')].filter(cell => {
+                    const {top, bottom} = cell.getBoundingClientRect();
+                    return bottom > 120 && top < 800;
+                  });
+                  const numbers = seen.map(cell => Number(cell.dataset.windowedListIndex) + 1);
+                  const middle = numbers[Math.floor(numbers.length / 2)];
+                  if (middle === undefined) area.scrollTop = area.scrollHeight * (number / of);
+                  else area.scrollTop += ((number - middle) * area.scrollHeight) / of;
+                  return numbers;
+                }""",
+                [number, of],
             )
             if number in shown:
                 return
-            self.page.mouse.wheel(
-                0, 4000 if not shown or min(shown) < number - 120 else 400 if min(shown) < number else -800
-            )
-            self.page.wait_for_timeout(60)
+            self.page.wait_for_timeout(250)
         raise AssertionError(f"cell {number} did not come in sight")
 
     def choose(self, number: int, *, and_also: Sequence[int] = ()) -> None:

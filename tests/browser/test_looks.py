@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -53,12 +54,10 @@ def overflow(panel: Locator) -> list[str]:
 def test_every_view(lab: Lab, theme: str, shot: Callable[[str], None]) -> None:
     lab.write("looks.ipynb", CELLS)
     lab.page.set_viewport_size({"width": 1180, "height": 900})
+    setting = lab.server.log.parent / "user" / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings"
+    setting.write_text(json.dumps({"theme": f"JupyterLab {theme.title()}"}))
     lab.open("looks.ipynb")
-    if theme == "dark":
-        lab.page.get_by_role("menuitem", name="Settings").click()
-        lab.page.get_by_role("menuitem", name="Theme", exact=True).click()
-        lab.page.get_by_role("menuitem", name="JupyterLab Dark", exact=True).click()
-        expect(lab.page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+    expect(lab.page.locator("body")).to_have_attribute("data-jp-theme-light", str(theme == "light").lower())
     lab.show_panel()
     views: list[str] = []
 
@@ -79,7 +78,7 @@ def test_every_view(lab: Lab, theme: str, shot: Callable[[str], None]) -> None:
     lab.button("Artifacts").click()
     lab.panel.get_by_role("list", name="Files").get_by_role("button", name=re.compile("n.csv$")).first.click()
     expect(lab.panel.get_by_role("region", name=re.compile("Beginning of"))).to_be_visible()
-    lab.panel.get_by_text("Traceback").click()
+    lab.panel.get_by_text("Traceback", exact=True).click()
     look("run")
     lab.button("← All runs").click()
     expect(lab.panel.get_by_role("list", name="Runs")).to_be_visible()
@@ -97,6 +96,7 @@ def test_every_view(lab: Lab, theme: str, shot: Callable[[str], None]) -> None:
     found = Axe().run(lab.page, {"include": [[".nbk-editor"]]})
     assert [one["id"] for one in found["violations"] if one["impact"] in ("serious", "critical")] == []
     lab.page.keyboard.press("Escape")
+    setting.unlink()
     assert len(views) >= 4
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Dialog, expect
 
 from tests.browser.lab import LONG, Lab
 from tests.building import write_notebook
@@ -72,7 +72,13 @@ def test_texts_that_would_like_to_be_scripts(lab: Lab, errors: list[str]) -> Non
     (lab.server.folder / "evil-tags.ipynb").write_text(json.dumps(document))
     posts: list[str] = []
     lab.page.on("request", lambda one: posts.append(one.url) if one.method != "GET" and "/nbkube/" in one.url else None)
-    lab.page.on("dialog", lambda dialog: errors.append(dialog.message))
+
+    def answer(dialog: Dialog) -> None:
+        if dialog.type != "beforeunload":  # JupyterLab's own question about unsaved changes
+            errors.append(dialog.message)
+        dialog.accept()
+
+    lab.page.on("dialog", answer)
 
     lab.open("evil-tags.ipynb")
     lab.show_panel()

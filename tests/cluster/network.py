@@ -76,10 +76,14 @@ def taken_networks() -> list[str]:
 def _pod_namespaces() -> list[str]:
     """Return the pod namespaces that the CNI library recorded for our network, and forget the records."""
     names = []
-    for record in Path("/var/lib/cni/results").glob(f"{layout.NAME}-*"):
-        result = json.loads(record.read_text()).get("result", {})
-        names += [Path(link["sandbox"]).name for link in result.get("interfaces", []) if link.get("sandbox")]
-        record.unlink()
+    folder = Path("/var/lib/cni/results")
+    for path in folder.glob(f"{layout.NAME}-*"):
+        record = json.loads(path.read_text())
+        interfaces = record.get("result", {}).get("interfaces", [])
+        names += [Path(link["sandbox"]).name for link in interfaces if link.get("sandbox")]
+        path.unlink()
+        # containerd gives each pod a second network, the loopback device, under a name that is not ours.
+        (folder / f"cni-loopback-{record['containerId']}-lo").unlink(missing_ok=True)
     return names
 
 

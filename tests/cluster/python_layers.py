@@ -48,7 +48,7 @@ def parts() -> list[Part]:
     return [
         Part("debian", 3, (), f"{_release()} python{PYTHON} {_DROPPED}", _make_debian),
         _part("libraries", 1.5, libraries),
-        _part("tensorflow", 3, extra),
+        _part("tensorflow", 3, extra, left_out="include"),
         _part("packages", 0.5, closure("")),
     ]
 
@@ -87,9 +87,11 @@ def _applies(marker: Any, extra: str) -> bool:
     return here and (extra == "" or not marker.evaluate({"extra": ""}))
 
 
-def _part(name: str, minutes: float, versions: dict[str, str]) -> Part:
-    recipe = f"python{PYTHON} {' '.join(f'{name}=={version}' for name, version in versions.items())}"
-    return Part(name, minutes, (), recipe, lambda folder, log: _make_packages(versions, folder, log))
+def _part(name: str, minutes: float, versions: dict[str, str], left_out: str = "") -> Part:
+    """Return the part of some distributions, without folders called `left_out` (TensorFlow has 13,000 C++ headers)."""
+    listed = " ".join(f"{name}=={version}" for name, version in versions.items())
+    recipe = f"python{PYTHON} {listed}{f' without {left_out}' if left_out else ''}"
+    return Part(name, minutes, (), recipe, lambda folder, log: _make_packages(versions, left_out, folder, log))
 
 
 def step_image(with_tensorflow: bool, layers: dict[str, Layer], nbkube: Layer) -> Image:
@@ -109,7 +111,8 @@ def nbkube_layer(checkout: Path, folder: Path) -> Layer:
     with tempfile.TemporaryDirectory(prefix="nbkube-layer-") as temporary:
         tree, wheels = Path(temporary) / "tree", Path(temporary) / "wheels"
         argv = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)]
-        done = subprocess.run(argv, cwd=checkout, capture_output=True, text=True, check=False)
+        env = {**os.environ, "NBKUBE_LABEXTENSION": "skip"}  # pods have no use for it, and it takes node to build
+        done = subprocess.run(argv, cwd=checkout, env=env, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BenchError(f"nbkube's wheel cannot be built: {done.stderr.strip()[-500:]}")
         with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
@@ -161,10 +164,10 @@ def _make_debian(folder: Path, log: Path) -> None:
     _record(folder)
 
 
-def _make_packages(versions: dict[str, str], folder: Path, log: Path) -> None:
+def _make_packages(versions: dict[str, str], left_out: str, folder: Path, log: Path) -> None:
     tree = folder / "tree"
     for name in versions:
-        _copy_distribution(importlib.metadata.distribution(name), tree)
+        _copy_distribution(importlib.metadata.distribution(name), tree, left_out)
     log.write_text(f"copied {len(versions)} distributions\n")
     _compile(tree)
     write_layer(folder / "layer.tar", tree_entries(tree))
@@ -172,12 +175,12 @@ def _make_packages(versions: dict[str, str], folder: Path, log: Path) -> None:
     _record(folder)
 
 
-def _copy_distribution(distribution: importlib.metadata.Distribution, tree: Path) -> None:
+def _copy_distribution(distribution: importlib.metadata.Distribution, tree: Path, left_out: str) -> None:
     """Copy a distribution's files to where they belong in the image; programs get Debian's Python as interpreter."""
     prefix = Path(sys.prefix)
     for file in distribution.files or ():
         source = Path(os.path.normpath(str(distribution.locate_file(file))))
-        if source.suffix == ".pyc" or not source.is_file():
+        if source.suffix == ".pyc" or left_out in file.parts or not source.is_file():
             continue
         # Files outside the packages' folder lie in bin/, share/ or etc/ of the environment.
         outside = ".." in file.parts

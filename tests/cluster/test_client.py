@@ -20,6 +20,13 @@ from tests.cluster.wire import Wire
 pytestmark = pytest.mark.timeout(180)
 
 
+@pytest.fixture
+def cluster(bench: Bench, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """The bench through nbkube's own client, with an administrator's rights, in the test's namespace."""
+    monkeypatch.setenv("KUBECONFIG", bench.kubeconfig)
+    return connect(namespace=namespace)
+
+
 def settings(name: str, **data: str) -> Manifest:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 

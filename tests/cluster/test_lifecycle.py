@@ -86,7 +86,7 @@ def _traces() -> Traces:
         "firewall": set(_output("nft", "list", "ruleset").splitlines()),
         "processes": set(_processes()),
         "cgroups": {folder for folder, _, _ in os.walk("/sys/fs/cgroup") if layout.NAME in folder},
-        "memory": _names("/dev/shm"),
+        "memory": {name for name in _names("/dev/shm") if layout.NAME in name},
         "shims": _names("/run/containerd/s"),
         "addresses": _names("/var/lib/cni/results"),
         "logs": _names("/var/log/containers"),
@@ -96,11 +96,15 @@ def _traces() -> Traces:
 
 
 def _processes() -> Iterator[str]:
-    """Yield the processes that run a program of the bench, by id and name."""
+    """Yield the processes that belong to a bench, by id and program: they run in another network than this test."""
+    ours = os.readlink("/proc/self/ns/net")
     programs = (str(layout.cache_folder()), "/usr/bin/containerd", "/usr/bin/docker-registry", "/usr/bin/runc")
     for process in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if process.name.isdigit() and (program := os.readlink(process / "exe")).startswith(programs):
+            if not process.name.isdigit() or os.readlink(process / "ns" / "net") == ours:
+                continue
+            program = os.readlink(process / "exe")
+            if program.startswith(programs) or layout.NAME in (process / "cgroup").read_text():
                 yield f"{process.name} {program}"
 
 

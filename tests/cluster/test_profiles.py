@@ -228,7 +228,8 @@ def test_a_notebook_server_inside_works_with_its_service_account_alone(bench: Be
     cluster = connect(namespace=lab.namespace)
     cluster.apply(lab.keys(), force=True)
     profile = (
-        'default = "lab"\n[profiles.lab]\nengine = "argo"\n[profiles.lab.store]\n'
+        'default = "lab"\n[profiles.lab]\nengine = "argo"\n'
+        f'image = "{bench.images.base}"\n[profiles.lab.store]\n'
         f'url = "s3://{lab.bucket}/team"\nendpoint = "{bench.minio.endpoint}"\nsecret = "nbkube-store"\n'
     )
     keys = [

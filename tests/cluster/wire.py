@@ -57,15 +57,23 @@ class Wire:
             far = socket.create_connection(self._target)
             with self._guard:
                 self._open |= {near, far}
-            for source, target in ((near, far), (far, near)):
-                threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+            threading.Thread(target=self._join, args=(near, far), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+    def _join(self, near: socket.socket, far: socket.socket) -> None:
+        back = threading.Thread(target=_pass_on, args=(far, near), daemon=True)
+        back.start()
+        _pass_on(near, far)
+        back.join()
+        with self._guard:
+            self._open -= {near, far}
+        near.close()
+        far.close()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    for one in (source, target):
         with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                target.sendall(data)
-        for one in (source, target):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            with self._guard:
-                self._open.discard(one)
+            one.shutdown(socket.SHUT_RDWR)

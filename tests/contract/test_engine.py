@@ -148,7 +148,7 @@ def test_a_step_that_ran_too_early_runs_again(on_engine: Bench) -> None:
 def test_steps_that_an_earlier_run_has_shown_to_be_independent_run_beside_each_other(on_engine: Bench) -> None:
     work = (
         "import time\nstart_{0} = time.time()\nopen('{0}.txt', 'w').write('x')\n"
-        "while time.time() < start_{0} + 1.5: pass\nend_{0} = time.time()"
+        f"while time.time() < start_{{0}} + {on_engine.moment}: time.sleep(0.01)\nend_{{0}} = time.time()"
     )
     cells: list[CellText] = [
         ("step:a", work.format("a")),
@@ -161,7 +161,8 @@ def test_steps_that_an_earlier_run_has_shown_to_be_independent_run_beside_each_o
 
 def test_a_dependency_found_by_one_run_is_known_to_the_next(on_engine: Bench) -> None:
     # Analysis does not know that this makes a file.
-    made = "import time\nimport numpy as np\ntime.sleep(1)\nnp.lib.format.open_memmap('made.npy', 'w+', shape=(3,))"
+    made = f"import time\nimport numpy as np\ntime.sleep({on_engine.moment - 0.5})\n"
+    made += "np.lib.format.open_memmap('made.npy', 'w+', shape=(3,))"
     cells: list[CellText] = [
         ("step:first", made),
         ("step:second", "from pathlib import Path\nfound = Path('made.npy').exists()"),
@@ -279,3 +280,17 @@ def test_without_cache_everything_runs_and_nothing_is_offered_to_others(on_engin
     assert alone.started() == ["a", "metrics"]
     assert alone.metrics != first.metrics
     assert on_engine.run(cells).metrics == first.metrics
+
+
+def test_a_step_after_known_ones_starts_at_once(on_engine: Bench) -> None:
+    cells: list[CellText] = [
+        ("imports", "import json\nimport csv"),
+        ("step:a", "x = json.dumps(1)"),
+        ("step:b", "y = x"),
+    ]
+    last: CellText = ("step:c", "z = csv.QUOTE_ALL")
+    on_engine.run([*cells, last])
+    began = time.monotonic()
+    story = on_engine.run([cells[0], cells[1], ("step:b", "y = x + '2'"), last])
+    assert (story.phase, story.started()) == ("Succeeded", ["b"])
+    assert time.monotonic() - began < 60, "it waited for something that nobody does"

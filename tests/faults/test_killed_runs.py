@@ -138,10 +138,12 @@ def test_a_kill_before_the_run_has_begun_leaves_no_process(tmp_path: Path) -> No
     chance = random.Random(3)
     for salt in range(1, sized(5, 30)):
         command = project.command("run", str(project.notebook), "-p", f"salt={salt}", "--json")
-        work, deadline = project.folder / ".nbkube" / "work", time.monotonic() + 60
-        while not (work.is_dir() and any(work.iterdir())) and time.monotonic() < deadline:
+        # Begin to count from where the process is started, or from where the run is recorded.
+        sign = ("work/*.log", "runs/*/run.json")[salt % 2]
+        before, deadline = set(project.store.path.glob(sign)), time.monotonic() + 60
+        while set(project.store.path.glob(sign)) <= before and time.monotonic() < deadline:
             time.sleep(0.001)
-        time.sleep(chance.uniform(0.0, 0.2))
+        time.sleep(chance.uniform(0.0, 0.1))
         command.kill()
         command.communicate(timeout=20)
         for state in project.client.runs(limit=1):

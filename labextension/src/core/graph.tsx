@@ -29,7 +29,7 @@ export function Graph(props: GraphProps): React.JSX.Element {
         aria-hidden="true"
       >
         <defs>
-          <marker id={`${id}-tip`} viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto">
+          <marker id={`${id}-tip`} viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" markerUnits="userSpaceOnUse" orient="auto">
             <path className="nbk-tip" d="M0 0 8 4 0 8z" />
           </marker>
         </defs>

@@ -48,7 +48,7 @@ export function Pipeline(props: PipelineProps): React.JSX.Element {
   const phases = phasesOf(detail);
   const problems = notebook.view?.problems ?? [];
   const chosen = rows.find(row => row.name === selected);
-  const untagged = !notebook.placed.some(cell => cell.own);
+  const untagged = notebook.placed.length > 0 && !notebook.placed.some(cell => cell.own);
   const errors = problems.filter(one => one.severity === 'error').length;
   const suggest = async () => {
     setFault('');
@@ -64,7 +64,9 @@ export function Pipeline(props: PipelineProps): React.JSX.Element {
         <Button primary disabled={errors > 0 || !rows.length} onClick={props.onRun}>
           Run…
         </Button>
-        <Button onClick={() => void suggest()}>Suggest tags</Button>
+        <Button disabled={!notebook.placed.length} onClick={() => void suggest()}>
+          Suggest tags
+        </Button>
         <span className="nbk-hint nbk-mod-end" role="status">
           {notebook.pending ? 'looking…' : counted(rows.length, 'step')}
         </span>

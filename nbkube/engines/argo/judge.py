@@ -11,7 +11,7 @@ import msgspec
 from nbkube.engines.argo.standing import Standing, metrics
 from nbkube.engines.argo.unit import outdated
 from nbkube.engines.model import Submission
-from nbkube.engines.results import Result
+from nbkube.engines.results import Result, Results
 from nbkube.engines.schedule import Group, Schedule, State
 from nbkube.runs.model import RunEvent
 from nbkube.runs.store import RunStore
@@ -32,6 +32,10 @@ def judge(
         the run is not a failure.
     """
     plan = Standing(store, submission).load()
+
+    def keep() -> None:
+        Results(store, submission).keep_observed(list(plan.groups.values()))
+
     while plan.final < len(plan.units):
         group = plan.groups[plan.final]
         if group.outcome is None:
@@ -40,9 +44,11 @@ def judge(
         if outdated(plan, base, group.first, _seen_from_here(submission, group, group.outcome)):
             return str(group.first), True
         if group.state is State.FAILED:
+            keep()
             tell(_end(plan, "Failed", ""))
             return NONE, False
         plan.final = group.last + 1
+    keep()
     tell(_end(plan, "Succeeded", ""))
     return NONE, True
 

@@ -25,7 +25,7 @@ LOCKED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 _SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
 _HELPERS = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "500m", "memory": "256Mi"}}
-_TRIES = 5
+_TRIES = 8
 """How often a pod is made anew for faults that are not the step's: a store out of reach, a node that went away."""
 
 _PATIENCE = 900

@@ -42,6 +42,7 @@ def prepare(
         RunError: there is a run with this id.
         StorageError: the store cannot be reached.
     """
+    submission = _reordered(submission, store)
     results = Results(store, submission)
     plan = _known(results, submission, view)
     known = next((first for first, one in sorted(plan.groups.items()) if one.state is State.PENDING), len(plan.units))
@@ -69,8 +70,8 @@ def exported(
 
     Raises what `prepare` does.
     """
-    results = Results(store, submission)
-    graph = Graph.of(submission, results.all_remembered())
+    submission = _reordered(submission, store)
+    graph = Graph.of(submission, Results(store, submission).all_remembered())
     digest, _ = freeze(submission, run, view, store, chain=graph.chain, tell=uploading)
     return workflow(graph, digest, target, name=name)
 
@@ -104,9 +105,14 @@ def plain_run(submission: Submission) -> Run:
     return Run(submission.run, time.time(), notebook, units=units, edges=submission.edges, engine="argo")
 
 
+def _reordered(submission: Submission, store: ObjectStore) -> Submission:
+    """Return the submission with the order that earlier runs of this code have shown to be needed."""
+    return replace(submission, units=Results(store, submission).reordered())
+
+
 def _known(results: Results, submission: Submission, view: FileView) -> Schedule[Result]:
     """Look up results from the first unit on, as far as they go without a gap."""
-    plan: Schedule[Result] = Schedule(submission.units, submission.edges)
+    plan: Schedule[Result] = Schedule(submission.units, submission.edges, submission.bindings)
     at = 0
     while at < len(plan.units):
         group = plan.groups[at]

@@ -60,7 +60,8 @@ class Standing:
     def load(self) -> Schedule[Result]:
         """Return the bookkeeping of the run as it stands: groups done or failed, all others pending."""
         entries = self.entries()
-        plan: Schedule[Result] = Schedule(self._submission.units, self._submission.edges)
+        given = self._submission
+        plan: Schedule[Result] = Schedule(given.units, given.edges, given.bindings)
         for entry, result in zip(entries, self._read(entries), strict=True):
             plan.join(entry.first, entry.last)
             group = plan.groups[entry.first]

@@ -67,7 +67,7 @@ class UnitRun:
         self._place = Path(submission.root).parent
         self._results = Results(store, submission)
         self._standing = Standing(store, submission)
-        self._plan: Schedule[Result] = Schedule(submission.units, submission.edges)
+        self._plan: Schedule[Result] = Schedule(submission.units, submission.edges, submission.bindings)
         self._attempt: Attempt | None = None
         self._stopped = threading.Event()
 
@@ -160,6 +160,7 @@ class UnitRun:
             self._end_run("Succeeded")
 
     def _end_run(self, phase: str) -> None:
+        self._results.keep_observed(list(self._plan.groups.values()))
         self._tell({"event": "run-ended", "phase": phase, "metrics": metrics(self._plan), "reason": ""})
 
     # -- one attempt -----------------------------------------------------------------------------------------------

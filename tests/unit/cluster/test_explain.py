@@ -163,6 +163,16 @@ def test_too_much_memory() -> None:
     assert str(found) == f"{said}. Fix: raise memory"
 
 
+def test_a_kill_whose_cause_the_node_has_missed() -> None:
+    killed = {"terminated": {"reason": "Error", "exitCode": 137}}
+    one = pod({"phase": "Failed"} | state(**killed), main={"resources": {"limits": {"memory": "64Mi"}}})
+    said = "container main was killed (signal 9), as when it uses more memory than its limit of 64Mi"
+    assert told(one)[:2] == ("exit", said)
+    assert told(pod({"phase": "Failed"} | state(**killed)))[1] == (
+        "container main ended with exit code 137 (killed by signal 9)"
+    )
+
+
 def test_an_earlier_instance_says_why_it_crashed() -> None:
     status = state(waiting={"reason": "CrashLoopBackOff", "message": "back-off"})
     status["containerStatuses"][0]["lastState"] = {"terminated": {"reason": "Error", "exitCode": 3}}

@@ -26,9 +26,9 @@ MAIN = "import sys; from nbkube.cli import main; sys.argv[0] = 'nbkube'; main()"
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what the documents speak about; shared, so that what one document has run is known in the next."""
     tmp_path = tmp_path_factory.mktemp("checkout")
-    for name in ("examples", "Makefile", "pyproject.toml", "README.md", "docs"):
+    for name in ("examples", "labextension", "Makefile", "pyproject.toml", "README.md", "docs"):
         source = ROOT / name
-        ignored = shutil.ignore_patterns(".nbkube", ".ipynb_checkpoints")
+        ignored = shutil.ignore_patterns(".nbkube", ".ipynb_checkpoints", "node_modules", ".yarn", "lib")
         if source.is_dir():
             shutil.copytree(source, tmp_path / name, ignore=ignored)
         else:
@@ -71,7 +71,7 @@ def assert_shown(command: Command, output: str) -> None:
 def test_the_commands_of_a_document_work(path: Path, copy: Path) -> None:
     folder = copy / "examples" if path.parent.name == "docs" else copy
     for command in commands(path):
-        done = run(command, folder)
+        done = run(command, copy if command.line.startswith("make ") else folder)
         assert done.returncode == 0, f"{command.line}\n{done.stdout}\n{done.stderr}"
         assert_shown(command, done.stdout + "\n" + done.stderr)
 

@@ -26,7 +26,7 @@ from tests.building import CellText, write_notebook
 
 pytestmark = [
     pytest.mark.skipif(not supported(), reason="steps are forked on Linux only"),
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
 ]
 
 FORKED = "open('/proc/self/cmdline').read().split(chr(0))[3:4] == ['template']"
@@ -44,7 +44,7 @@ class Run:
         engine = LocalEngine(store, folder / "work", plan.files(folder / f"files-{time.time_ns()}"))
         self.events: list[Mapping[str, Any]] = []
         handle = engine.submit(plan.submission("run", parallel=2), self.events.append)
-        assert handle.wait(200)
+        assert handle.wait(550)
         ended = [event for event in self.events if event["event"] == "step-ended"]
         self.phase = self.events[-1]["phase"]
         self.failures = [event["failure"] for event in ended if event["failure"]]
@@ -319,8 +319,15 @@ def test_a_template_that_is_killed(folder: Path) -> None:
 ENGINE = """
 import sys
 from pathlib import Path
-from nbkube.client import Client
-Client().run(Path(sys.argv[1]), use_cache=False)
+from nbkube.engines.local import LocalEngine
+from nbkube.notebook import read_notebook
+from nbkube.pipeline import build_pipeline
+from nbkube.plan import Plan
+from nbkube.storage import open_store
+notebook, folder = map(Path, sys.argv[1:])
+plan = Plan.of(build_pipeline(read_notebook(notebook)), notebook)
+engine = LocalEngine(open_store(folder / "store"), folder / "work", plan.files(folder / "files"))
+engine.submit(plan.submission("run"), lambda _: None).wait()
 """
 
 
@@ -344,7 +351,7 @@ def test_a_template_ends_with_its_run_whatever_dies(folder: Path) -> None:
         [("step:a", "open('started', 'w')\nimport time\ntime.sleep(60)\nx = 1"), ("step:b", "x"), ("step:c", "x")],
     )
     environment = {**os.environ, "MARK": str(folder)}
-    run = subprocess.Popen([sys.executable, "-c", ENGINE, str(notebook)], env=environment)
+    run = subprocess.Popen([sys.executable, "-c", ENGINE, str(notebook), str(folder)], env=environment)
     try:
         deadline = time.monotonic() + 60
         while len(processes_of(folder)) < 3 and time.monotonic() < deadline:
@@ -378,3 +385,14 @@ def test_the_beginning_that_steps_share() -> None:
     assert shared_beginning([(one, two), (one, three)]) == [(one,), (one, three)]
     assert shared_beginning([(one, needing, two)]) == [(one,)]
     assert shared_beginning([]) == []
+
+
+@pytest.mark.timeout(100)  # less than a step waits for a template that was never told what to run
+def test_steps_after_known_results_do_not_wait_for_a_template(folder: Path) -> None:
+    """The template starts when all steps before have results already, and the first it serves begins with imports."""
+    start: list[CellText] = [("imports", "import json\nimport decimal"), ("step:known", "x = 1")]
+    Run(folder, [*start, ("step:one", "y = json.dumps(x)"), ("step:two", "z = decimal.Decimal(y)")])
+    again = Run(folder, [*start, ("step:one", "y = json.dumps(x + 1)"), ("step:two", "z = decimal.Decimal(y) + 1")])
+    assert again.phase == "Succeeded"
+    assert [event["cached"] for event in again.events if event["event"] == "step-ended"] == [True, True, False, False]
+    assert again.spawned() == {}

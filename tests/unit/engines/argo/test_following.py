@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
+
 from nbkube.engines.argo.engine import ArgoRun
 from nbkube.engines.argo.news import Contact, Death, News, PodNews, WorkflowNews
 from nbkube.engines.argo.prepare import plain_run
@@ -53,7 +55,7 @@ def test_a_store_that_comes_back_is_followed_on_and_nothing_is_told_twice(tmp_pa
     given = submission((), (0,))
     store = open_store(tmp_path / "store")
     runs = RunStore(store)
-    runs.create(plain_run(given))
+    runs.create(msgspec.structs.replace(plain_run(given), workflow=given.run))
     for at, name in enumerate(("u0", "u1")):
         runs.append(given.run, RunEvent("started", time=100.0 + at, step=name, attempt=1))
     told: list[Mapping[str, Any]] = []

@@ -111,7 +111,7 @@ def test_a_volume_at_tmp_takes_the_place_of_ours() -> None:
 
 def test_retries_and_timeout() -> None:
     found = pod(StepOptions(retries=2, timeout=90.5))
-    assert found["retryStrategy"]["limit"] == 7
+    assert found["retryStrategy"]["limit"] == 10
     assert "asInt(lastRetry.exitCode) in [-1, 75, 76, 143]" in found["retryStrategy"]["expression"]
     assert found["retryStrategy"]["expression"].endswith("|| asInt(lastRetry.exitCode) == 137")
     assert found["activeDeadlineSeconds"] == 91 + 900

@@ -1,0 +1,247 @@
+"""The JupyterLab extension: its size, tag → frame and panel at 500 cells, event → page, 10,000 runs, what it adds to
+JupyterLab's start: `python -m tests.benchmarks.lab` (needs the built extension and Chromium)."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from nbkube.runs import Phase, Run, RunEvent, RunUnit
+from nbkube.storage.seal import check_line, seal
+from tests.benchmarks.measure import Line, show
+from tests.browser.lab import FLAGS
+from tests.building import CellText, write_notebook
+from tests.jupyter import API, ROOT, TOKEN, Server, running_server
+
+CELLS, STEPS, TURNS, RUNS = 500, 50, 30, 10_000
+
+_FRAME = """async ({tags, cell}) => {
+  const frame = () => new Promise(done => requestAnimationFrame(() => setTimeout(done, 0)));
+  const times = [];
+  for (const tag of tags) {
+    document.querySelector('.jp-Notebook').focus();
+    document.querySelectorAll('.jp-Notebook .nbk-chip')[cell].click();
+    let input = null;
+    while (!(input = document.querySelector('.nbk-editor input'))) {
+      await frame();
+    }
+    Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(input, tag);
+    input.dispatchEvent(new Event('input', {bubbles: true}));
+    await frame();
+    const start = performance.now();
+    input.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', bubbles: true}));
+    await new Promise(done => {
+      const there = () => document.querySelector('.nbk-graph')?.textContent.includes(tag);
+      const look = () => (there() ? done() : requestAnimationFrame(look));
+      look();
+    });
+    await frame();
+    times.push(performance.now() - start);
+    await new Promise(done => setTimeout(done, 300));
+  }
+  return times;
+}"""
+
+
+def main() -> bool:
+    """Print the figures beside their bars."""
+    chromium = shutil.which("chromium")
+    built = ROOT / "nbkube" / "labextension" / "static"
+    if chromium is None or not built.is_dir():
+        sys.stdout.write("\nJupyterLab extension: NOT MEASURED (make labextension; Chromium)\n")
+        return True
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
+        folder = Path(place, "project")
+        folder.mkdir()
+        (folder / "nbkube.toml").touch()
+        write_notebook(folder / "large.ipynb", _cells())
+        _write_runs(folder / ".nbkube")
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        with running_server(folder, Path(place, "settings"), app="lab") as server:
+            lines = [*_sizes(built), *_in_the_page(browser, server), *_lists(server), _event(browser, server)]
+            lines.append(_start(browser, server))
+        browser.close()
+    return show("JupyterLab extension", lines)
+
+
+def _cells() -> list[CellText]:
+    each = CELLS // STEPS
+    return [
+        (f"step:part-{n // each}" if n % each == 0 else "", f"v{n} = v{n - 1} + 1" if n else "v0 = 0")
+        for n in range(CELLS)
+    ]
+
+
+def _sizes(built: Path) -> list[Line]:
+    scripts = [path.read_bytes() for path in built.glob("*.js")]
+    return [
+        Line("bundle", sum(map(len, scripts)) / 1000, "kB", 120),
+        Line("bundle, gzip", sum(len(gzip.compress(one, 9)) for one in scripts) / 1000, "kB", 40),
+    ]
+
+
+def _in_the_page(browser: Browser, server: Server) -> list[Line]:
+    page = _open(browser, server, "large.ipynb")
+    page.wait_for_timeout(5000)  # JupyterLab still renders the 500 cells
+    opened = []
+    tab = page.get_by_role("tab", name="nbkube: pipeline and runs")
+    for _ in range(7):
+        opened.append(
+            page.evaluate(
+                """async tab => {
+                  const start = performance.now();
+                  const rect = tab.getBoundingClientRect();
+                  const at = {bubbles: true, clientX: rect.x + 5, clientY: rect.y + 5, button: 0, pointerId: 1};
+                  tab.dispatchEvent(new PointerEvent('pointerdown', at));
+                  document.dispatchEvent(new PointerEvent('pointerup', at));
+                  await new Promise(done => {
+                    const there = () => document.querySelector('.nbk-graph')?.offsetParent;
+                    const look = () => (there() ? done() : requestAnimationFrame(look));
+                    look();
+                  });
+                  await new Promise(done => requestAnimationFrame(() => setTimeout(done, 0)));
+                  return performance.now() - start;
+                }""",
+                tab.element_handle(),
+            )
+        )
+        page.wait_for_timeout(1500)
+        tab.click()  # closes it again
+        page.wait_for_timeout(300)
+    tab.click()
+    page.wait_for_timeout(2000)
+    times: list[float] = page.evaluate(_FRAME, {"tags": [f"made-{n}" for n in range(TURNS)], "cell": 3})
+    page.context.close()
+    return [
+        Line("panel open → graph, 500 cells, median", statistics.median(opened), "ms", 200),
+        Line("tag → frame, 500 cells, median", statistics.median(times), "ms"),
+        Line("tag → frame, 500 cells, p95", _p95(times), "ms", 50),
+    ]
+
+
+def _lists(server: Server) -> list[Line]:
+    first = _median(lambda: server.ask("GET", f"{API}/runs?limit=100"))
+    found = _median(lambda: server.ask("GET", f"{API}/runs?limit=100&text=rate%3D77"), turns=1)
+    return [
+        Line(f"first page of {RUNS:,} runs, median", first * 1000, "ms", 500),
+        Line(f"a text sought in {RUNS:,} runs", found * 1000, "ms"),
+    ]
+
+
+def _event(browser: Browser, server: Server) -> Line:
+    """From the event's line in the run's record to the page."""
+    page = _open(browser, server, "large.ipynb")
+    page.get_by_role("tab", name="nbkube: pipeline and runs").click()
+    page.get_by_role("tab", name="Runs", exact=True).click()
+    store = server.folder / ".nbkube"
+    run = Run(id="20990101-000000-bbbbbb", created=time.time(), notebook="large.ipynb", units=(RunUnit("a"),))
+    _record(store, run, [RunEvent("run-started", time.time(), process=_this())])
+    row = page.get_by_role("list", name="Runs").get_by_role("listitem").filter(has_text="0/1")
+    row.wait_for(timeout=60_000)
+    times = []
+    for number in range(20):
+        wrote = time.time()
+        _append(store, run.id, RunEvent("started", wrote, step="a", attempt=number + 1))
+        page.wait_for_function(
+            "[...document.querySelectorAll('.nbk-row')].some(row => row.textContent.includes('0/1 a'))", polling="raf"
+        )
+        times.append((time.time() - wrote) * 1000)
+        _append(store, run.id, RunEvent("again", time.time(), step="a", attempt=number + 1, reason="once more"))
+        page.wait_for_function(
+            "![...document.querySelectorAll('.nbk-row')].some(row => row.textContent.includes('0/1 a'))", polling="raf"
+        )
+    _append(store, run.id, RunEvent("run-ended", time.time(), phase=Phase.SUCCEEDED))
+    page.context.close()
+    return Line("event → page, p95", _p95(times), "ms", 250)
+
+
+def _start(browser: Browser, server: Server) -> Line:
+    """What the extension adds to JupyterLab's start: with it and with its plugins disabled, in turn."""
+    with_it: list[float] = []
+    without: list[float] = []
+    for turn in range(5):
+        for off, times in ((False, with_it), (True, without)):
+            context = browser.new_context(viewport={"width": 1400, "height": 900})
+            page = context.new_page()
+            if off:
+                page.route(
+                    "**/lab/extensions/nbkube/**",
+                    lambda route: route.fulfill(status=404, body="", content_type="text/plain"),
+                )
+            started = time.perf_counter()
+            page.goto(f"{server.url}/lab/tree/large.ipynb?reset&token={TOKEN}")
+            page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=120_000)
+            page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=120_000)
+            if turn:
+                times.append((time.perf_counter() - started) * 1000)
+            context.close()
+    return Line("added to JupyterLab's start", statistics.median(with_it) - statistics.median(without), "ms", 100)
+
+
+def _open(browser: Browser, server: Server, name: str) -> Page:
+    page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
+    page.goto(f"{server.url}/lab/tree/{name}?reset&token={TOKEN}")
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=120_000)
+    page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=120_000)
+    return page
+
+
+def _write_runs(store: Path) -> None:
+    for number in range(RUNS):
+        run_id = f"20260101-{number // 3600:02}{number // 60 % 60:02}{number % 60:02}-bbbbbb"
+        units = tuple(RunUnit(name) for name in ("load", "train", "test"))
+        run = Run(id=run_id, created=1.7e9 + number, notebook="large.ipynb", parameters={"rate": number}, units=units)
+        events = [RunEvent("run-started", run.created)]
+        for unit in units:
+            events.append(RunEvent("started", run.created, step=unit.name, attempt=1))
+            events.append(RunEvent("step-ended", run.created + 1, step=unit.name, attempt=1, phase=Phase.SUCCEEDED))
+        events.append(
+            RunEvent("run-ended", run.created + 5, phase=Phase.SUCCEEDED, metrics={"accuracy": number / RUNS})
+        )
+        _record(store, run, events)
+
+
+def _record(store: Path, run: Run, events: list[RunEvent]) -> None:
+    folder = store / "runs" / run.id
+    (folder / "events").mkdir(parents=True)
+    (folder / "run.json").write_bytes(seal(msgspec.json.encode(run)))
+    lines = [check_line(msgspec.json.encode(one)) for one in events]
+    (folder / "events" / "1-00000000.jsonl").write_bytes(b"".join(lines))
+
+
+def _append(store: Path, run: str, event: RunEvent) -> None:
+    with (store / "runs" / run / "events" / "1-00000000.jsonl").open("ab") as file:
+        file.write(check_line(msgspec.json.encode(event)))
+
+
+def _this() -> Any:
+    from nbkube.runs.process import this_process
+
+    return this_process()
+
+
+def _median(call: Callable[[], Any], turns: int = 7) -> float:
+    times = []
+    for _ in range(turns):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def _p95(times: list[float]) -> float:
+    return sorted(times)[max(0, int(len(times) * 0.95) - 1)]
+
+
+if __name__ == "__main__":
+    sys.exit(not main())

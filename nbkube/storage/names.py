@@ -12,6 +12,7 @@ RESERVED = frozenset({"objects", "tmp", "quarantine", "stamps", "lock", "digests
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _FIRST = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
+_NOWHERE = frozenset({"", ".", ".."})
 _MAX_SEGMENT = 255
 _MAX_NAME = 900  # a bucket's limit is 1,024 bytes and a prefix comes before
 
@@ -26,9 +27,9 @@ def _fault(name: str) -> str:
     if _CONTROL.search(name):
         return "it holds a control character or a backslash"
     segments = name.split("/")
-    if any(segment in ("", ".", "..") for segment in segments):
+    if not _NOWHERE.isdisjoint(segments):
         return "a segment is empty, '.' or '..'"
-    if any(len(segment.encode()) > _MAX_SEGMENT for segment in segments):
+    if len(raw) > _MAX_SEGMENT and any(len(segment.encode()) > _MAX_SEGMENT for segment in segments):
         return f"a segment is longer than {_MAX_SEGMENT} bytes"
     if not _FIRST.match(segments[0]):
         return "its first segment must be a short lower-case word"

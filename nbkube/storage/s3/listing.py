@@ -47,10 +47,10 @@ def list_keys(connection: Connection, prefix: str, *, folders: bool = False) -> 
         root = _parsed(connection, answer.data)
         space = root.tag[: root.tag.index("}") + 1] if "}" in root.tag else ""
         name = unquote_plus if root.findtext(f"{space}EncodingType") == "url" else str
+        names = [f"{space}{word}" for word in ("Key", "Size", "ETag", "LastModified")]
         for one in root.iterfind(f"{space}Contents"):
-            found = {child.tag[len(space) :]: child.text or "" for child in one}
-            size, etag = int(found.get("Size") or 0), found.get("ETag", "").strip('"')
-            yield Entry(name(found["Key"]), size, etag, found.get("LastModified", ""), False)
+            key, size, etag, modified = [one.findtext(word) or "" for word in names]
+            yield Entry(name(key), int(size or 0), etag.strip('"'), modified, False)
         for one in root.iterfind(f"{space}CommonPrefixes"):
             yield Entry(name(one.findtext(f"{space}Prefix") or ""), 0, "", "", True)
         token = root.findtext(f"{space}NextContinuationToken")

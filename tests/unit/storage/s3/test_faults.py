@@ -139,6 +139,9 @@ def test_a_server_that_hangs_is_given_up_in_time(
     store = open_store(bucket)
     assert store.create("steps/k/p", b"1")
     os.kill(server.pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{server.pid}/task")
+    while any(one.joinpath("stat").read_text().rpartition(")")[2].split()[0] != "T" for one in threads.iterdir()):
+        time.sleep(0.01)  # each of its threads stops when it is scheduled next
     try:
         start = time.monotonic()
         with pytest.raises(StorageError, match="cannot be reached") as error:

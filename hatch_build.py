@@ -35,7 +35,9 @@ class LabExtensionHook(BuildHookInterface):  # type: ignore[type-arg]
         if self._is_built():
             place = "share/jupyter/labextensions/nbkube"
             build_data["shared_data"][str(self._built)] = place
-            build_data["shared_data"]["labextension/install.json"] = f"{place}/install.json"
+            # `make lab` links the folder into the environment, so that an earlier install may have left the file in it.
+            if not (self._built / "install.json").is_file():
+                build_data["shared_data"]["labextension/install.json"] = f"{place}/install.json"
         elif wanted == "require":
             raise RuntimeError("the JupyterLab extension is not built. Fix: install node 20 or newer, or `make lab`.")
         else:

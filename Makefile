@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 LAB_SOURCES := $(wildcard labextension/src/*.ts* labextension/src/core/*.ts* labextension/style/* labextension/schema/*)
 
 .PHONY: help demo lab labextension test test-browser lint types check sentiment bench report clean \
-  cluster-build cluster-up cluster-down test-cluster demo-cluster
+  cluster-build cluster-up cluster-down test-cluster test-cluster-all demo-cluster
 
 help:  ## Print this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ cluster-down: $(VENV)/.test  ## Stop the bench and remove all it made
 	$(BIN)/python -m tests.cluster down
 
 test-cluster: $(VENV)/.test  ## Run the tests that need the bench; it is started, and stopped again if it was
+	$(BIN)/python -m pytest -m "cluster and not slow and not faults" tests/cluster $(PYTEST_ARGS)
+
+test-cluster-all: $(VENV)/.test  ## Run also those that take long or break parts of the bench (about an hour)
 	$(BIN)/python -m pytest -m cluster tests/cluster $(PYTEST_ARGS)
 
 demo-cluster: cluster-up  ## Run the digits notebook on the bench

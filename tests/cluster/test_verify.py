@@ -22,6 +22,9 @@ CASES = (
     "environment-variable", "numpy-global-seed", "generator-across-steps", "underscore-across-steps",
 )  # fmt: skip
 
+_QUICK = 6
+"""Cases of every run of the tests; the others and the examples belong to `make test-cluster-all`."""
+
 
 @pytest.fixture
 def mine(bench: Bench, api: Api, namespace: str, tmp_path: Path) -> Iterator[Project]:
@@ -29,7 +32,9 @@ def mine(bench: Bench, api: Api, namespace: str, tmp_path: Path) -> Iterator[Pro
         yield found
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [*CASES[:_QUICK], *(pytest.param(one, marks=pytest.mark.slow) for one in CASES[_QUICK:])]
+)
 def test_case(name: str, mine: Project) -> None:
     case = next(one for one in load_cases() if one.name == name)
     notebook = write_project(case, mine.folder)
@@ -39,6 +44,7 @@ def test_case(name: str, mine: Project) -> None:
     assert mine.client().runs() == [], "what was run for the comparison is not kept"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "diabetes"])
 def test_example(name: str, mine: Project) -> None:
     mine.copy(EXAMPLES / name)

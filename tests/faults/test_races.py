@@ -14,6 +14,7 @@ import pytest
 
 from nbkube.client import Client
 from nbkube.engines.detached import locked
+from nbkube.errors import RunError
 from nbkube.runs import Phase, RunStore
 from nbkube.storage import LocalStore
 from tests.faults.project import Project, answer, kill, sized
@@ -82,23 +83,28 @@ def test_resumes_at_once_have_one_process(tmp_path: Path) -> None:
         assert len(begun) == 2, "the first beginning, and one of the two resumes"
 
 
-def command(barrier: Barrier, number: int, folder: Path, run: str, what: str) -> None:
-    client = Client(folder)
+def command(barrier: Barrier, number: int, notebook: Path, what: str) -> None:
+    client = Client(notebook.parent)
+    if number == 0:
+        client.submit(notebook, parameters={"salt": 1})
     barrier.wait(120)
-    getattr(client, what)(run)
+    try:
+        getattr(client, what)("last")
+    except RunError:
+        if client.status("last").phase is not Phase.SUCCEEDED:  # it may have been faster
+            raise
 
 
 @pytest.mark.parametrize("what", ["stop", "pause"])
 def test_commands_at_once(tmp_path: Path, what: str) -> None:
     project = Project(tmp_path)
-    run = project.submit(1)
-    together(command, 3, project.folder, run, what)
-    state = project.client.status(run)
-    if state.phase is not Phase.SUCCEEDED:  # it may have been faster
+    together(command, 3, project.notebook, what)
+    (state,) = project.client.runs()
+    if state.phase is not Phase.SUCCEEDED:
         assert state.phase is (Phase.CANCELLED if what == "stop" else Phase.PAUSED)
-        project.client.resume(run)
-    assert project.end(run).phase is Phase.SUCCEEDED
-    project.check(run, 1)
+        project.client.resume(state.id)
+    assert project.end(state.id).phase is Phase.SUCCEEDED
+    project.check(state.id, 1)
 
 
 # -- the lock, and the proof that the test would see a missing one ---------------------------------------------------

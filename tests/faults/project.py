@@ -75,7 +75,14 @@ class Project:
     def command(self, *arguments: str) -> subprocess.Popen[str]:
         words = [sys.executable, "-m", "nbkube", *arguments]
         return subprocess.Popen(
-            words, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            words,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            # The tests themselves may run under nohup.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
 
     def supervisor(self, run: str) -> int:

@@ -107,6 +107,8 @@ def main(arguments: Sequence[str]) -> int:
     """Do what the arguments say and return the exit status."""
     given = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
+    # Argo's executor takes the mask away; files of a step are to have the modes they have elsewhere.
+    os.umask(0o022)
     try:
         place().mkdir(parents=True, exist_ok=True)
         _take_certificates()

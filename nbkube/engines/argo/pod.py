@@ -59,6 +59,13 @@ class Pod:
             self.runs.begin(run)
         return self.runs.run(self.run)
 
+    def _is_known(self) -> bool:
+        try:
+            self.runs.run(self.run)
+        except NotFoundError:
+            return False
+        return True
+
     def unit(self, unit: int, turn: int, attempt: int) -> int:
         """Run one step."""
         run = self.record()
@@ -96,6 +103,8 @@ class Pod:
 
     def report(self, status: str) -> int:
         """Write down the end of the run, if nobody has yet."""
+        if not self._workflow and not self._is_known():
+            return DONE  # it has been removed meanwhile
         run = self.record()
         if not self.runs.load(self.run).phase.ended:
             with Teller(self.store, run) as tell:

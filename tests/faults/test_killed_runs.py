@@ -20,8 +20,8 @@ from tests.faults.project import Project, children, kill, last_line, sized, wait
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(sized(300, 3600))]
 
-KILLS = sized(8, 35)
-KILLS_IN_COMMITS = sized(8, 30)
+KILLS = sized(10, 35)
+KILLS_IN_COMMITS = sized(10, 30)
 
 
 class Ordeal:

@@ -124,10 +124,10 @@ def test_a_run_does_not_need_the_command_that_started_it(tmp_path: Path, number:
         command = project.command("run", str(project.notebook), "-p", f"salt={salt}", "--json")
         assert command.stdout is not None
         run = last_line(command.stdout.readline())["run"]
-        time.sleep(chance.uniform(0.0, 1.0))
+        time.sleep(chance.uniform(0.0, 0.3))
         command.send_signal(number)
         command.communicate(timeout=20)
-        assert command.returncode == -number
+        assert command.returncode in (-number, 0), "ended by the signal, unless the run was faster"
         assert project.end(run).phase is Phase.SUCCEEDED
         project.check(run, salt)
         assert project.traced().count("last") == salt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from tests.contract.test_engine import *  # noqa: F403
 
 pytestmark = pytest.mark.timeout(900)
 
+_TOLD = 30.0
+"""Seconds in which the end of a container is surely known; the step that is cancelled would last a minute."""
+
 
 class ClusterBench(contract.Bench):
     """The contract's bench with pods in place of processes."""
@@ -31,7 +35,13 @@ class ClusterBench(contract.Bench):
         self.patience = 600.0
 
     def lives(self, process: int) -> bool:
-        """Processes have numbers of their own in a pod: no container may be left."""
+        """Processes have numbers of their own in a pod: no container may be left, as soon as the kubelet has told."""
+        until = time.monotonic() + _TOLD
+        while self._running() and time.monotonic() < until:
+            time.sleep(0.5)
+        return self._running()
+
+    def _running(self) -> bool:
         pods = self._api.get(f"/api/v1/namespaces/{self._namespace}/pods")["items"]
         states = [one["state"] for pod in pods for one in pod["status"].get("containerStatuses", ())]
         return any("running" in state for state in states)

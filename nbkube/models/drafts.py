@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -60,15 +59,15 @@ def draft_of_value(task: ExportTask, store: ObjectStore, place: Path) -> ModelVe
             msgspec.json.encode(FunctionModel(task.source, needed, task.replay, task.env))
         )
         _put_modules(task, store, folder)
-        digest_of = [[task.source, sorted((name, ref.version) for name, ref in needed.items())]]
+        identity = [[name, ref.version] for name, ref in sorted(needed.items())]
     else:
         form, live = write_value(value, folder)
         inputs, signature = _described(live, _examples(task, space, live))
-        digest_of = []
+        identity = [[task.source, task.bindings[task.source].version]]
     files = keep(store, folder, files_below(folder))
     draft = ModelVersion(task.name, 0, form, files, signature, "", objects=objects, source=task.source)
     expected = live(inputs) if form != "python" else None
-    return _answered(task, draft, folder, store, inputs, expected, digest_of)
+    return _answered(task, draft, folder, store, inputs, expected, identity)
 
 
 def draft_of_file(task: ExportTask, store: ObjectStore, draft: ModelVersion, folder: Path) -> ModelVersion:
@@ -87,7 +86,7 @@ def _answered(
     store: ObjectStore,
     inputs: Mapping[str, Array],
     expected: Mapping[str, Array] | None,
-    digest_of: list[Any],
+    identity: list[Any],
 ) -> ModelVersion:
     """Load what was kept, predict the example, and return the finished draft."""
     again = None if draft.format == "python" else loaders.load(draft.format, folder, draft.signature, store)
@@ -101,19 +100,17 @@ def _answered(
         raise ModelError(
             f"the example of model {task.name} is larger than {_EXAMPLE_JSON >> 10} KiB. Fix: name a smaller one."
         )
-    identity = [draft.format, [[one.path, one.digest] for one in draft.files], draft.signature]
-    if digest_of:
-        # The stored values' digests depend on how they were packed; their versions do not.
-        identity[1] = [[one.path, one.digest] for one in draft.files if one.path != "function.json"]
-    digest = hashlib.sha256(msgspec.json.encode([*identity, *digest_of], order="deterministic")).hexdigest()
+    parts = [draft.format, draft.signature, example, identity or [[one.path, one.digest] for one in draft.files]]
+    digest = hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
     return msgspec.structs.replace(
         draft,
-        digest=digest,
+        identity=digest,
         example=example,
         answer=shown,
         metrics=task.metrics,
         run=task.run,
         step=task.step,
+        made_from=task.made_from,
         libraries=_libraries(draft.format),
     )
 
@@ -279,7 +276,7 @@ def _described(live: Predictor, examples: Iterable[Any], calls: Any = None) -> t
         except (NbkubeError, TensorError) as error:
             fault = str(error)
             continue
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the model's own code
             fault = f"{type(error).__name__}: {error}"
             if calls is not None:
                 break
@@ -331,7 +328,7 @@ def _is_batched(live: Predictor, inputs: Mapping[str, Array], outputs: Mapping[s
         return False
     try:
         twice = live({name: np.concatenate([value, value]) for name, value in inputs.items()})
-    except Exception:
+    except Exception:  # noqa: BLE001 - the model's own code
         return False
     return all(
         name in twice and len(twice[name]) == 2 * len(value) and _same(value, twice[name][: len(value)])

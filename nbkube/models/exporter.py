@@ -23,6 +23,7 @@ from nbkube.models.model import ModelVersion, Signature
 from nbkube.runtime.program import ReplayProgram
 from nbkube.state.model import OutputRef
 
+
 class ExportTask(msgspec.Struct, frozen=True, omit_defaults=True):
     """What becomes a model: a variable (`source`) among `bindings`, or the file or folder at `path`.
 
@@ -43,6 +44,7 @@ class ExportTask(msgspec.Struct, frozen=True, omit_defaults=True):
     metrics: dict[str, Any] = {}
     run: str = ""
     step: str = ""
+    made_from: str = ""
 
 
 class ExportResult(msgspec.Struct, frozen=True, omit_defaults=True):

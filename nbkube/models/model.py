@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any, Literal
 
@@ -55,11 +56,13 @@ class ModelFile(msgspec.Struct, frozen=True):
 
 
 class ModelVersion(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One version of a model; never changed. `digest` stands for all that decides what it answers.
+    """One version of a model; never changed. `digest` stands for its format and for every byte that serving it loads;
+    `identity` is the same for drafts that do the same, however their files were packed.
 
     `example` and `answer` are the `inputs` and `outputs` of a request in the Open Inference Protocol and of its reply.
     `files` are the model's own; `objects` are stored values that a `python` model loads by their digest.
-    `libraries` are the versions of the distributions it was made with. `created` counts seconds since 1970.
+    `made_from` tells one result of a step, asked for with one option, from another. `libraries` are the versions of
+    the distributions it was made with. `created` counts seconds since 1970.
     """
 
     name: str
@@ -67,7 +70,7 @@ class ModelVersion(msgspec.Struct, frozen=True, omit_defaults=True):
     format: Format
     files: tuple[ModelFile, ...]
     signature: Signature
-    digest: str
+    identity: str
     objects: tuple[ModelFile, ...] = ()
     example: tuple[dict[str, Any], ...] = ()
     answer: tuple[dict[str, Any], ...] = ()
@@ -75,9 +78,16 @@ class ModelVersion(msgspec.Struct, frozen=True, omit_defaults=True):
     run: str = ""
     step: str = ""
     source: str = ""
+    made_from: str = ""
     created: float = 0.0
     libraries: dict[str, str] = {}
     removed: bool = False
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the format and of the digests of all files."""
+        parts = [self.format, [[one.path, one.digest] for one in (*self.files, *self.objects)]]
+        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
     @property
     def size(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -31,6 +32,7 @@ class Origin(msgspec.Struct, frozen=True):
 
     run: str
     step: str
+    manifest: str
     program: StepProgram
     bindings: dict[str, OutputRef]
     own: dict[str, OutputRef]
@@ -41,9 +43,7 @@ class Origin(msgspec.Struct, frozen=True):
     metrics: dict[str, Any]
 
 
-def origin_of(
-    store: ObjectStore, state: RunState, name: str, programs: Mapping[str, StepProgram], cwd: str
-) -> Origin:
+def origin_of(store: ObjectStore, state: RunState, name: str, programs: Mapping[str, StepProgram], cwd: str) -> Origin:
     """Return what the step `name` of a run has left.
 
     Raises:
@@ -61,10 +61,12 @@ def origin_of(
         left = {key: ref for key, ref in bindings.items() if ref.kind != "deleted"}
         modules = {path: digest for path, digest in manifest.files.read.items() if path.endswith(".py")}
         return Origin(
-            state.id, name, programs[name], left, dict(manifest.outputs), manifest.diff.changed, modules,
+            state.id, name, step.manifest, programs[name], left, dict(manifest.outputs), manifest.diff.changed, modules,
             state.run.root, cwd, {**state.metrics, **manifest.metrics},
         )  # fmt: skip
-    raise NotFoundError(f"run {state.id} has no step {name!r}. Its steps: {', '.join(one.name for one in state.steps)}.")
+    raise NotFoundError(
+        f"run {state.id} has no step {name!r}. Its steps: {', '.join(one.name for one in state.steps)}."
+    )
 
 
 def _result(store: ObjectStore, step: StepRun) -> StepManifest | None:
@@ -82,6 +84,10 @@ def register(store: ObjectStore, option: str, origin: Origin, *, example: str = 
     """
     name, _, source = option.partition("=")
     check_model_name(name)
+    made_from = hashlib.sha256(msgspec.json.encode([option, example, origin.manifest])).hexdigest()
+    newest = ModelRegistry(store).versions(name)[-1:]
+    if newest and newest[0].made_from == made_from and not newest[0].runs_code:
+        return newest[0]
     variable, path = _source(name, source, origin)
     task = ExportTask(
         store=store.url,
@@ -95,6 +101,7 @@ def register(store: ObjectStore, option: str, origin: Origin, *, example: str = 
         metrics=origin.metrics,
         run=origin.run,
         step=origin.step,
+        made_from=made_from,
     )
     if not path:
         return _registered(store, task)
@@ -119,7 +126,10 @@ def _source(name: str, source: str, origin: Origin) -> tuple[str, str]:
     models = [
         key
         for key, ref in origin.own.items()
-        if ":" not in key and _stored(ref) and ref.type.startswith(_FRAMEWORKS) and ref.type != "sklearn.utils._bunch.Bunch"
+        if ":" not in key
+        and _stored(ref)
+        and ref.type.startswith(_FRAMEWORKS)
+        and ref.type != "sklearn.utils._bunch.Bunch"
     ]
     if len(models) == 1:
         return models[0], ""
@@ -165,9 +175,7 @@ def _kept_modules(store: ObjectStore, origin: Origin) -> dict[str, str]:
     kept = {}
     for path, digest in origin.modules.items():
         file = Path(origin.root, path)
-        if store.has(digest):
-            kept[path] = digest
-        elif file.is_file() and store.put_file(file) == digest:
+        if store.has(digest) or file.is_file() and store.put_file(file) == digest:
             kept[path] = digest
     return kept
 

@@ -60,7 +60,7 @@ class ModelRegistry:
         for _ in range(_TRIES):
             known = self._all(draft.name)
             live = [one for one in known if not one.removed]
-            if live and live[-1].digest == draft.digest:
+            if live and live[-1].identity == draft.identity:
                 return live[-1]
             number = known[-1].version + 1 if known else 1
             made = msgspec.structs.replace(draft, version=number, created=draft.created or time.time())
@@ -75,7 +75,9 @@ class ModelRegistry:
         old = self._store.read(record)
         found = None if old is None else _decoded(record, old)
         if found is not None and not found.removed:
-            gone = msgspec.structs.replace(found, removed=True, files=(), objects=(), digest="", example=(), answer=())
+            gone = msgspec.structs.replace(
+                found, removed=True, files=(), objects=(), identity="", example=(), answer=()
+            )
             self._store.swap(record, old, _encoded(gone))
 
     def _all(self, name: str) -> list[ModelVersion]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import sys
+import types
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,7 +55,7 @@ def draft_of_value(task: ExportTask, store: ObjectStore, place: Path) -> ModelVe
         form: Format = "python"
         live = function(value, None)
         inputs, signature = _described(live, _examples(task, space, None), calls=value)
-        needed = _closure(space, task.bindings)
+        needed = _closure(space, task.source, task.bindings)
         objects = _kept_objects(store, needed)
         (folder / "function.json").write_bytes(
             msgspec.json.encode(FunctionModel(task.source, needed, task.replay, task.env))
@@ -74,7 +76,7 @@ def draft_of_file(task: ExportTask, store: ObjectStore, draft: ModelVersion, fol
     """Complete the draft of files that are in the store: signature and answer."""
     live = loaders.load(draft.format, folder)
     given = from_given(task.given, live) if task.given is not None else None
-    inputs, signature = _described(live, iter([given] if given else [_made_up(live)]))
+    inputs, signature = _described(live, iter([given if given is not None else _made_up(live)]))
     draft = msgspec.structs.replace(draft, signature=signature, source=Path(task.path).name)
     return _answered(task, draft, folder, store, inputs, None, [])
 
@@ -163,18 +165,56 @@ def _put_modules(task: ExportTask, store: ObjectStore, root: Path) -> None:
         target.write_bytes(store.get(digest))
 
 
-def _closure(space: Namespace, bindings: Mapping[str, OutputRef]) -> dict[str, OutputRef]:
-    """Return the stored names that a function has looked up by now, and all that those may lead to."""
-    wanted = [name for name in space.reads if name in bindings and bindings[name].kind == "blob"]
+def _closure(space: Namespace, source: str, bindings: Mapping[str, OutputRef]) -> dict[str, OutputRef]:
+    """Return the stored names that a function may look up, and all that those lead to.
+
+    They are the names in its code and in the code of the notebook's functions and classes that it can reach, with those
+    that its example has looked up in any other way.
+    """
+    wanted = [source, *space.reads]
     found: dict[str, OutputRef] = {}
     while wanted:
         name = wanted.pop()
-        if name in found or name not in bindings:
+        ref = bindings.get(name)
+        if name in found or ref is None or ref.kind != "blob":
             continue
-        ref = found[name] = bindings[name]
-        wanted += [one for one in ref.late if one not in found]
+        found[name] = ref
+        wanted += [*ref.late, *names_in(space.load(name))]
     definitions = {name: ref for name, ref in bindings.items() if name.startswith("def:") and ref.kind == "blob"}
     return {**definitions, **found}
+
+
+def names_in(value: Any) -> set[str]:
+    """Return the global names in the code of a function, of a class, or of the class of an object."""
+    kind = value if isinstance(value, type) else type(value)
+    parts: list[Any] = [value]
+    if kind.__module__ == "__main__":
+        parts += [one for base in kind.__mro__ if base.__module__ == "__main__" for one in vars(base).values()]
+    names: set[str] = set()
+    seen: set[int] = set()
+    while parts:
+        one = parts.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, types.FunctionType):
+            parts += [one.__code__, *(one.__defaults__ or ()), getattr(one, "__wrapped__", None)]
+            parts += [cell.cell_contents for cell in one.__closure__ or () if _is_filled(cell)]
+        elif isinstance(one, types.CodeType):
+            names.update(one.co_names)
+            parts += [const for const in one.co_consts if isinstance(const, types.CodeType)]
+        elif isinstance(one, classmethod | staticmethod | functools.partial | types.MethodType):
+            parts.append(getattr(one, "__func__", None) or getattr(one, "func", None))
+        elif isinstance(one, property):
+            parts += [one.fget, one.fset]
+    return names
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
 
 
 def _kept_objects(store: ObjectStore, needed: Mapping[str, OutputRef]) -> tuple[ModelFile, ...]:
@@ -188,7 +228,7 @@ def _kept_objects(store: ObjectStore, needed: Mapping[str, OutputRef]) -> tuple[
 def _examples(task: ExportTask, space: Namespace, live: Predictor | None) -> Iterator[Any]:
     """Yield values that may be examples, the likeliest first."""
     if task.given is not None:
-        yield task.given
+        yield _from_json(task.given)
         return
     own = f"{task.name.replace('-', '_')}_example"
     named = [task.example] if task.example else [name for name in (own, "model_example") if name in space.bindings]
@@ -210,6 +250,14 @@ def _examples(task: ExportTask, space: Namespace, live: Predictor | None) -> Ite
     raise ModelError(
         f"no example for {task.source} was found. Fix: bind one in the step, as in {own} = test_images[:2]"
     )
+
+
+def _from_json(given: Any) -> Any:
+    """Return an example that came as JSON: numbers are arrays, texts stay a list."""
+    if isinstance(given, dict):
+        return {name: _from_json(value) for name, value in given.items()}
+    array = as_array(given)
+    return given if array.dtype.kind == "O" else array
 
 
 def _suitable(space: Namespace, bindings: Mapping[str, OutputRef], live: Predictor) -> Iterator[Any]:

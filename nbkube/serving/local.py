@@ -121,12 +121,14 @@ class LocalEndpoints:
                     cwd=Path(__file__).parents[2],
                     start_new_session=True,
                 )
-            assert first.stdin is not None
-            with first.stdin as pipe, contextlib.suppress(BrokenPipeError):
-                pipe.write(msgspec.json.encode(task))
-            with ours:
-                endpoint = self._await(task, ours, folder / "log", tell)
-            first.wait()
+            try:
+                assert first.stdin is not None
+                with contextlib.suppress(BrokenPipeError), first.stdin as pipe:
+                    pipe.write(msgspec.json.encode(task))
+                with ours:
+                    endpoint = self._await(task, ours, folder / "log", tell)
+            finally:
+                first.wait()  # it has forked at once
         finally:
             os.close(log)
         self._write(endpoint)

@@ -48,12 +48,11 @@ def decoded(body: bytes, signature: Signature) -> tuple[Query, bool]:
     if in_rows:
         given = _columns_of(given, signature)
     elif not isinstance(given, dict):
-        given = {"input": given} if len(signature.inputs) == 1 else {"inputs": given}
+        given = {signature.inputs[0].name if len(signature.inputs) == 1 else "inputs": given}
     specs = {one.name: one for one in signature.inputs}
-    alone = signature.inputs[0] if len(given) == 1 and len(specs) == 1 else None
     arrays: dict[str, Array] = {}
     for name, data in given.items():
-        spec = alone or specs.get(name)
+        spec = specs.get(name)
         if spec is None and signature.layout == "columns" and len(given) == 1:
             spec = Tensor(name, _joint(signature.inputs), ())
         if spec is None:

@@ -117,8 +117,9 @@ PATHS: tuple[Bad, ...] = tuple(
         itertools.chain(
             ("/", "/v2/models/other/infer", "/v2/models/small/versions/9/infer", "/v2/models/small/versions/x/infer"),
             ("/v2/models/small/versions/-1/infer", "/v2/models/small/versions/99999999999999999999/infer"),
-            ("/v2/models//infer", "/v2/models/..%2f..%2fetc/infer", "/v1/models/other:predict", "/v1/models/small:explain"),
-            ("/v2/models/small/infer/more", "/v3/models/small/infer", "/v2/models/%00/infer", "/v1/models/small/labels/a:predict"),
+            ("/v2/models//infer", "/v2/models/..%2f..%2fetc/infer", "/v1/models/other:predict"),
+            ("/v1/models/small:explain", "/v1/models/small/labels/a:predict", "/v2/models/%00/infer"),
+            ("/v2/models/small/infer/more", "/v3/models/small/infer"),
             ("/v2/repository/models/small/unload", "/%ff%fe", "/v2/models/" + "a" * 5000 + "/infer"),
         )
     )

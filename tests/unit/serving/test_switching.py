@@ -34,9 +34,10 @@ BODY = msgspec.json.encode({"instances": [[1.0, 2.0]]})
 PATH = "/v1/models/small:predict"
 
 
-def under_load(
-    endpoint: Endpoint, work: Callable[[], None], headers: Callable[[int], list[tuple[str, str]]]
-) -> list[Answer]:
+Headers = Callable[[int], list[tuple[str, str]]]
+
+
+def under_load(endpoint: Endpoint, work: Callable[[], None], headers: Headers) -> list[Answer]:
     """Do something while requests come at a steady rate; return all answers."""
     url = predict_url(endpoint.url, endpoint.name)
     loop = OpenLoop(url, lambda number: request_of(url, BODY, headers=headers(number)), keep=True)

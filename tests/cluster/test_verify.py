@@ -11,6 +11,7 @@ from tests.cluster.api import Api
 from tests.cluster.bench import Bench
 from tests.cluster.projects import Project, project
 from tests.notebooks.table import load_cases, write_project
+from tests.unit.examples.archives import data_folder
 
 pytestmark = pytest.mark.timeout(1800)
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -51,3 +52,16 @@ def test_example(name: str, mine: Project) -> None:
     verdict = mine.client().verify(mine.folder / f"{name}.ipynb", engine="argo")
     assert verdict.differences == ()
     assert verdict.equal
+
+
+@pytest.mark.slow
+def test_sentiment_on_an_archive_in_the_bucket(bench: Bench, api: Api, namespace: str, tmp_path: Path) -> None:
+    with project(tmp_path / "project", bench, api, namespace, image=bench.images.tensorflow) as mine:
+        mine.copy(EXAMPLES / "sentiment")
+        archive = Path(data_folder(tmp_path), "aclImdb_v1.tar.gz")
+        data = f"s3://{mine.bucket}/data/"
+        mine.client().storage().put(archive, data)
+        given = {"data": data, "reviews": 2000, "epochs": 4, "encoder": "tfidf"}
+        verdict = mine.client().verify(mine.folder / "sentiment.ipynb", parameters=given, engine="argo")
+        assert verdict.differences == ()
+        assert verdict.equal

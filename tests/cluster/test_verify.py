@@ -48,7 +48,7 @@ def test_case(name: str, mine: Project) -> None:
 
 @pytest.fixture
 def same_libraries(tmp_path: Path) -> Iterator[None]:
-    """The notebook gets what the image of the steps has, which is without pyarrow: pandas keeps texts otherwise then."""
+    """The notebook gets what the steps' image has, which is without pyarrow: pandas keeps texts otherwise then."""
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     (hidden / "pyarrow.py").write_text("raise ImportError('not in the image of the steps')\n")

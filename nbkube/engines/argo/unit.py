@@ -21,6 +21,7 @@ from nbkube.runs.store import RunStore
 from nbkube.runtime import cache
 from nbkube.runtime.attempt import Attempt, Executed, Finished
 from nbkube.runtime.program import Failure, StepResult, StepTask
+from nbkube.runtime.spawning import Ahead
 from nbkube.state.model import FileDiff, FileReads, OutputRef
 from nbkube.state.proof import matches
 from nbkube.state.snapshot import FileView
@@ -69,10 +70,19 @@ class UnitRun:
         tell: takes events.
         chain: results hold for good, for every unit has waited for all before it.
         turn: 0 for the graph's pass, 1 for the repetition in notebook order, 2 for what runs after a failure.
+        ahead: a step process that was started early; it is used for the first attempt, or ended.
     """
 
     def __init__(
-        self, store: ObjectStore, submission: Submission, base: FileView, tell: Tell, *, chain: bool, turn: int
+        self,
+        store: ObjectStore,
+        submission: Submission,
+        base: FileView,
+        tell: Tell,
+        *,
+        chain: bool,
+        turn: int,
+        ahead: Ahead | None = None,
     ) -> None:
         self._store = store
         self._submission = submission
@@ -80,6 +90,7 @@ class UnitRun:
         self._tell = tell
         self._chain = (chain or turn > 0) and turn != RESCUE
         self._turn = turn
+        self._ahead = ahead
         self._place = Path(submission.root).parent
         self._results = Results(store, submission)
         self._standing = Standing(store, submission)
@@ -99,6 +110,13 @@ class UnitRun:
         Raises:
             StorageError: the store cannot be reached; another try may go better.
         """
+        try:
+            return self._run(unit)
+        finally:
+            if self._ahead is not None:
+                self._ahead.close()
+
+    def _run(self, unit: int) -> int:
         self._plan = self._standing.load()
         group = self._plan.group_of(unit)
         if self._turn == RESCUE:
@@ -215,7 +233,8 @@ class UnitRun:
         )
         remove_tree(Path(self._submission.root))
         name = self._name(group.first)
-        self._attempt = Attempt(task, view, self._store, lambda event: self._tell({"step": name, **event}))
+        ahead, self._ahead = self._ahead, None
+        self._attempt = Attempt(task, view, self._store, lambda event: self._tell({"step": name, **event}), ahead=ahead)
         if self._stopped.is_set():
             self._attempt.cancel()
         started, before = time.time(), cgroup.memory()

@@ -12,7 +12,7 @@ from nbkube.dataflow import analyze
 from nbkube.dataflow.model import Flow, Unit, UnitFlow
 from nbkube.dataflow.parameters import substitute
 from nbkube.dataflow.parse import parse_cell
-from nbkube.errors import Diagnostic, NotebookError, Place
+from nbkube.errors import Diagnostic, NotebookError, Place, Severity
 from nbkube.notebook.model import Notebook
 from nbkube.notebook.names import BadNameError, step_name
 from nbkube.notebook.suggest import did_you_mean
@@ -201,10 +201,17 @@ class _Builder:
         """Check what options say about each other and about names of the notebook."""
         options = chosen.options
 
-        def fault(option: str, code: str, message: str, hint: str) -> None:
+        def fault(option: str, code: str, message: str, hint: str, severity: Severity = "error") -> None:
             where = chosen.settings[option]
             text = f"option {option} in {where.source}: {message}"
-            self.faults.append(Diagnostic("error", code, where.place, text, hint))
+            self.faults.append(Diagnostic(severity, code, where.place, text, hint))
+
+        for option, value in (("map", options.map), ("workers", options.workers), ("ps", options.ps)):
+            if value:
+                hint = "take it out, or leave it for a version that knows it"
+                fault(
+                    option, "no-effect-yet", "it has no effect yet; the step runs once, in one process", hint, "warning"
+                )
 
         names = [("when", name) for name in condition_names(options.when)] if options.when else []
         names += [("map", options.map)] if options.map else []

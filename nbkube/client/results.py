@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nbkube.interactive.apply import Changes
     from nbkube.interactive.model import Opened, Pulled, Restored
     from nbkube.report.model import Report
-    from nbkube.runs import Live, Phase, RunNotes, RunState, RunStore, RunUnit, StepRun
+    from nbkube.runs import Live, Phase, RunNotes, RunQuery, RunRow, RunState, RunStore, RunUnit, StepLog, StepRun
     from nbkube.runtime.program import Failure, StepManifest
     from nbkube.storage.model import ObjectStore
 
@@ -96,24 +96,18 @@ class Results(Project):
 
         return Live(text=self._store().get(digest).decode("utf-8", "replace"), stream="stdout")
 
-    def shown(self, run_id: str, step: str, start: int = 0) -> tuple[list[Live], int, bool]:
-        """Return what a step has shown from its piece `start` on, the next `start`, and whether no more will come.
+    def step_log(self, run_id: str, step: str) -> StepLog:
+        """Return what reads what a step has shown, and goes on from there.
 
         Raises:
             NotFoundError: there is no such run or step.
         """
         runs = self._runs()
-        state = runs.load(runs.resolve(run_id))
-        unit = state.step(step)
-        if unit is None:
-            raise NotFoundError(f"run {state.id} has no step {step!r}.")
-        pieces = [self._log(unit.log)] if unit.cached and unit.log else list(runs.live(state.id, unit.name))
-        ended = unit.phase.ended or state.phase.ended or state.phase == "Unknown"
-        return pieces[start:], len(pieces), ended
+        return runs.step_log(runs.resolve(run_id), step)
 
-    def page(self, *, before: str = "", limit: int = 100, notebook: str | None = None) -> tuple[list[RunState], int]:
-        """Return the newest runs older than the run `before`, and how many runs there are in all."""
-        return self._runs().page(before=before, limit=limit, notebook=notebook)
+    def rows(self, wanted: RunQuery) -> tuple[list[RunRow], int]:
+        """Return runs as rows of a list, the newest first, and how many runs there are in all."""
+        return self._runs().rows(wanted)
 
     def notes(self, run_id: str) -> RunNotes:
         """Return labels and note of a run."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from nbkube.client import Client
 from nbkube.errors import NbkubeError
-from nbkube.runs import RunState
+from nbkube.runs import RunQuery, RunRow
 
 SCHEMA_ID = "urn:nbkube:run"
 SCHEMA = {
@@ -87,31 +87,31 @@ class Watcher:
 
 def _moved(project: Path, known: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the events of runs that have moved on since the last look, and note them in `known`."""
-    try:
-        states, _ = Client(project).page(limit=_NEWEST)
-    except (NbkubeError, OSError):
-        return []
+    client = Client(project)
     first = not known
     moved: list[dict[str, Any]] = []
-    for state in states:
-        event = _event(state)
-        if known.get(state.id) != event:
-            known[state.id] = event
-            if not first or not state.phase.ended:
+    try:
+        rows, _ = client.rows(RunQuery(limit=_NEWEST))
+    except (NbkubeError, OSError):
+        return []
+    for row in rows:
+        before = known.get(row.id)
+        if row.phase.ended and before is not None and before["phase"] == row.phase.value:
+            continue
+        event = _event(row)
+        if before != event:
+            known[row.id] = event
+            if not first or not row.phase.ended:
                 moved.append(event)
     return moved
 
 
-def _event(state: RunState) -> dict[str, Any]:
+def _event(row: RunRow) -> dict[str, Any]:
     return {
-        "run": state.id,
-        "notebook": state.run.notebook,
-        "phase": state.phase.value,
-        "done": sum(step.phase in ("Succeeded", "Cached") for step in state.steps),
-        "total": len(state.steps),
-        "steps": {
-            step.name: f"{step.phase.value} {step.cell or ''}".strip()
-            for step in state.steps
-            if step.phase != "Pending"
-        },
+        "run": row.id,
+        "notebook": row.notebook,
+        "phase": row.phase.value,
+        "done": row.done,
+        "total": row.total,
+        "steps": row.steps,
     }

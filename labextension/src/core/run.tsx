@@ -70,7 +70,7 @@ export function Run(props: RunProps): React.JSX.Element {
           phases={new Map(steps.map(step => [step.name, step.phase]))}
           onSelect={setChosen}
         />
-        <StepTable steps={steps} chosen={shown?.name ?? ''} onChoose={setChosen} />
+        <StepTable colours={colours} steps={steps} chosen={shown?.name ?? ''} onChoose={setChosen} />
       </Section>
       {shown && (
         <Section
@@ -259,18 +259,24 @@ function OpenStep(props: RunProps & { readonly step: StepRunView }): React.JSX.E
 
 function Pairs(props: { readonly title: string; readonly values: Readonly<Record<string, unknown>> }): React.JSX.Element {
   return (
-    <dl className="nbk-pairs" aria-label={props.title}>
-      {Object.entries(props.values).map(([name, one]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd title={value(one)}>{value(one)}</dd>
-        </div>
-      ))}
-    </dl>
+    <div className="nbk-pairs">
+      <span className="nbk-hint" aria-hidden="true">
+        {props.title}
+      </span>
+      <dl aria-label={props.title}>
+        {Object.entries(props.values).map(([name, one]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd title={value(one)}>{value(one)}</dd>
+          </div>
+        ))}
+      </dl>
+    </div>
   );
 }
 
 function StepTable(props: {
+  readonly colours: ReadonlyMap<string, number>;
   readonly steps: readonly StepRunView[];
   readonly chosen: string;
   onChoose(name: string): void;
@@ -289,7 +295,8 @@ function StepTable(props: {
         {props.steps.map(step => (
           <tr key={step.name} className={step.name === props.chosen ? 'nbk-mod-selected' : ''}>
             <th scope="row">
-              <button type="button" className="nbk-link" aria-pressed={step.name === props.chosen} onClick={() => props.onChoose(step.name)}>
+              <button type="button" className="nbk-link nbk-mod-step" aria-pressed={step.name === props.chosen} onClick={() => props.onChoose(step.name)}>
+                <span className={`nbk-dot nbk-hue-${props.colours.get(step.name) ?? 0}`} aria-hidden="true" />
                 {step.name}
               </button>
             </th>

@@ -85,6 +85,7 @@ def start_server(folder: Path, settings: Path, *, port: int = 0, app: str = "ser
         "--ServerApp.jpserver_extensions={'nbkube.server': True}",
     ]  # fmt: skip
     env = {
+        "NBKUBE_CACHE": str(settings / "cache"),
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -220,8 +220,10 @@ class Results(Project):
                 found[step.manifest] = manifest
         return list(found.values())
 
-    def open_step(self, run_id: str, step: str, output: Path | None = None) -> Opened:
+    def open_step(self, run_id: str, step: str, output: Path | None = None, *, keep: bool = False) -> Opened:
         """Write a notebook whose first cell brings a kernel to where a step began, or to the cell where it failed.
+
+        With `keep` a file that exists is left as it is: the step has been opened before.
 
         Raises:
             NotFoundError: there is no such run or step, or the step has not begun.
@@ -231,7 +233,7 @@ class Results(Project):
 
         state = self.status(run_id)
         default = self._store_url is None and not self._profile_name
-        return open_step(self._store(), state, step, output, project=self._root(), default_store=default)
+        return open_step(self._store(), state, step, output, project=self._root(), default_store=default, keep=keep)
 
     def restore_step(self, run_id: str, step: str, shell: Any) -> Restored:
         """Bring an IPython shell to where a step began, or to the cell where it failed.

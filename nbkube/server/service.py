@@ -165,10 +165,10 @@ class Service:
 
     def open(self, run: str, query: model.InProject, body: model.StepBody) -> model.OpenedStep:
         """Write a notebook that goes on where a step began or failed; a kernel that runs its first cell is there."""
-        opened = self._client(query).open_step(run, body.step)
+        opened = self._client(query).open_step(run, body.step, keep=True)
         place = opened.path.resolve()
         path = place.relative_to(self._root).as_posix() if place.is_relative_to(self._root) else ""
-        return model.OpenedStep(path=path, cell=opened.cell, doubts=opened.doubts)
+        return model.OpenedStep(path=path, cell=opened.cell, cell_id=opened.cell_id, doubts=opened.doubts)
 
     # -- what runs have left -----------------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 _RICH = ("show", "status", "run", "logs", "resources")
 _PLAIN = ("--json", "--mermaid", "--help", "-h", "--follow", "-f", "--detach", "-d", "--watch", "-w")
+_GOES_ON = "The run goes on by itself."
 _PAUSE = 0.25
 """Seconds between two drawings of a run that goes on."""
 
@@ -52,15 +52,16 @@ def _show_run(words: Sequence[str], run: Callable[[Sequence[str]], None]) -> Non
     from nbkube.client import Client
     from nbkube.runs import Phase
 
-    said = io.StringIO()
+    out, said = io.StringIO(), io.StringIO()
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            run([*words, "--detach", "--json"])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
+            run([*words, "--detach"])
     except SystemExit as end:
         if end.code not in (None, 0):
             sys.stderr.write(said.getvalue())
             raise
-    run_id = str(json.loads(said.getvalue().strip().splitlines()[-1])["run"])
+    sys.stderr.write("".join(line for line in said.getvalue().splitlines(True) if not line.startswith(_GOES_ON)))
+    run_id = out.getvalue().split()[-1]
     named = next((Path(word) for word in words[1:] if word.endswith((".ipynb", ".py"))), None)
     client = Client(named.parent if named else None, store=_option(words, "--store"), profile=_profile(words))
     shown = display(_drawn(client, run_id), raw=True, display_id=True)

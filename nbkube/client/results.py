@@ -54,6 +54,20 @@ class Results(Project):
                 return self._remote().control().settle(state.id)
         return state
 
+    def waiting(self, state: RunState) -> dict[str, str]:
+        """Return why steps of a run that could go on do not: by step what its pod waits for, in a sentence.
+
+        Asks the cluster only where a step has all it needs and has not begun; says nothing where that does not answer.
+        """
+        done = {step.name for step in state.steps if step.phase in ("Succeeded", "Cached")}
+        units = {unit.name: unit for unit in state.run.units}
+        due = [one for one in state.steps if one.phase == "Pending" and done.issuperset(units[one.name].after)]
+        if state.run.engine != "argo" or state.phase != "Running" or not due:
+            return {}
+        with contextlib.suppress(NbkubeError):
+            return self._remote().control().waiting(state.id)
+        return {}
+
     def logs(self, run_id: str, step: str | None = None, *, follow: bool = False) -> Iterator[tuple[str, Live]]:
         """Yield what the steps of a run have shown, in notebook order, with the step's name.
 

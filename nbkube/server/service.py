@@ -135,7 +135,8 @@ class Service:
         """Show one run."""
         client = self._client(query)
         state = client.status(run)
-        return views.detail(state, client.notes(state.id), self._jupyter_path(state.run.root, state.run.notebook))
+        path = self._jupyter_path(state.run.root, state.run.notebook)
+        return views.detail(state, client.notes(state.id), path, client.waiting(state))
 
     def stop(self, run: str, query: model.InProject) -> model.RunDetail:
         """Cancel a run; what is finished is kept."""

@@ -206,13 +206,15 @@ def summary(row: RunRow, path: str) -> model.RunSummary:
     )
 
 
-def detail(state: RunState, notes: RunNotes, path: str) -> model.RunDetail:
-    """Return a run with its steps and what can be done with it."""
+def detail(state: RunState, notes: RunNotes, path: str, waiting: Mapping[str, str]) -> model.RunDetail:
+    """Return a run with its steps and what can be done with it; `waiting`: what steps wait for, in a sentence."""
     units = state.run.units
     names = [unit.name for unit in units]
     return model.RunDetail(
         summary=summary(row_of(state, notes), path),
-        steps=tuple(_step_run(step, unit) for step, unit in zip(state.steps, units, strict=True)),
+        steps=tuple(
+            _step_run(step, unit, waiting.get(step.name, "")) for step, unit in zip(state.steps, units, strict=True)
+        ),
         edges=_edges(
             names,
             [unit.after for unit in units],
@@ -234,13 +236,13 @@ def _actions(state: RunState) -> tuple[str, ...]:
             return ("delete",)
 
 
-def _step_run(step: StepRun, unit: RunUnit) -> model.StepRunView:
+def _step_run(step: StepRun, unit: RunUnit, waits: str) -> model.StepRunView:
     return model.StepRunView(
         name=step.name,
         step=step.step or step.name,
         kind=step.kind,
         phase=step.phase.value,
-        reason=step.reason,
+        reason=step.reason or waits,
         started=step.started,
         seconds=step.seconds,
         cpu_seconds=step.cpu_seconds,

@@ -88,7 +88,6 @@ def _pollution(document: dict[str, Any]) -> None:
     for name in ("__proto__", "constructor", "prototype", "toString"):
         document["cells"][0]["metadata"].setdefault("nbkube", {})[name] = {"pwned": 1}
         document["cells"][1]["metadata"].setdefault("tags", []).append(f"step:{name}")
-        document["metadata"][name] = {"pwned": 1}
 
 
 def _magics(document: dict[str, Any]) -> None:

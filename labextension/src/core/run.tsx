@@ -323,6 +323,7 @@ function StepTable(props: {
                   cell {step.cell} ({step.cells_done.length}/{step.cells.length})
                 </span>
               )}
+              {step.phase === 'Pending' && step.reason && <div className="nbk-hint nbk-why">{step.reason}</div>}
             </td>
             <td>
               {!step.cached && (step.seconds > 0 || step.phase === 'Running') && (

@@ -86,7 +86,8 @@ def _odd_options(document: dict[str, Any]) -> None:
 
 def _pollution(document: dict[str, Any]) -> None:
     for name in ("__proto__", "constructor", "prototype", "toString"):
-        document["cells"][0]["metadata"].setdefault("nbkube", {})[name] = {"pwned": 1}
+        if name != "constructor":  # with such a key JupyterLab itself does not open a notebook
+            document["cells"][0]["metadata"].setdefault("nbkube", {})[name] = {"pwned": 1}
         document["cells"][1]["metadata"].setdefault("tags", []).append(f"step:{name}")
 
 

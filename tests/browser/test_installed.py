@@ -29,8 +29,8 @@ def environment(tmp_path: Path) -> Path:
             shutil.copy2(ROOT / name, checkout / name)
     place = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", place], check=True)
-    pip = [place / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "-q"]
-    subprocess.run([*pip, "-r", checkout / "binder" / "requirements.txt"], check=True)
+    pip = [str(place / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
+    subprocess.run([*pip, "-r", str(checkout / "binder" / "requirements.txt")], check=True)
     env = {**os.environ, "PATH": f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     subprocess.run([checkout / "binder" / "postBuild"], cwd=checkout, env=env, check=True)
     shutil.rmtree(checkout)

@@ -1,4 +1,4 @@
-"""The panel in JupyterLab with a cluster behind it: what pods wait for, print and ask for, and what is known already."""
+"""The panel in JupyterLab with a cluster behind it: what pods wait for, print, ask for; what is known."""
 
 from __future__ import annotations
 

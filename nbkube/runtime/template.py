@@ -77,6 +77,7 @@ class Template:
     ) -> None:
         self._view = for_modules(view)
         self._folder = folder
+        self._private = ""
         self._store = store
         self._root, self._cwd, self._filename = root, cwd, filename
         self._environment = dict(environment)
@@ -154,7 +155,7 @@ class Template:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """End the process; steps that have been forked go on."""
+        """End the process and clear up; steps that have been forked and have begun go on."""
         with self._changed:
             self._over = self._over or "the run has ended"
             process = self._process
@@ -162,6 +163,10 @@ class Template:
         if process is not None:
             process.kill()
         self._thread.join()
+        # Not with the process: a step that was forked before begins where it was, and mounts what is its own there.
+        if self._private:
+            shutil.rmtree(self._private, ignore_errors=True)
+        remove_tree(self._folder)
 
     # -- forking ---------------------------------------------------------------------------------------------------
 
@@ -196,9 +201,9 @@ class Template:
     # -- the process -----------------------------------------------------------------------------------------------
 
     def _live(self) -> None:
-        private = tempfile.mkdtemp(prefix="nbkube-")
         try:
-            self._open(private)
+            self._private = tempfile.mkdtemp(prefix="nbkube-")
+            self._open()
             while self._next():
                 pass
         except (OSError, NbkubeError, TemplateError) as error:
@@ -214,10 +219,8 @@ class Template:
                 self._poker = -1
             if self._socket is not None:
                 self._socket.close()
-            shutil.rmtree(private, ignore_errors=True)
-            remove_tree(self._folder)
 
-    def _open(self, private: str) -> None:
+    def _open(self) -> None:
         own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with other:
             process = subprocess.Popen(
@@ -236,7 +239,7 @@ class Template:
                 return
         # The process imports what it needs meanwhile.
         self._workspace = prepare(self._view, self._folder, self._store)
-        opening = Opening(str(self._folder), self._root, self._cwd, self._store.url, private)
+        opening = Opening(str(self._folder), self._root, self._cwd, self._store.url, self._private)
         self._ask({"op": "open", "opening": msgspec.to_builtins(opening)})
         self._be_idle((), FileReads())
 

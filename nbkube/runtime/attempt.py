@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
 import signal
@@ -11,12 +10,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from nbkube.runtime.ahead import environment_of
 from nbkube.runtime.connection import Connection, StepProcess, spawn
 from nbkube.runtime.program import Failure, StepProgram, StepResult, StepTask
 from nbkube.runtime.template import Statements, Template, TemplateError
@@ -26,8 +26,6 @@ from nbkube.state.snapshot import FileView
 from nbkube.state.workspace import Workspace, prepare
 from nbkube.storage.model import ObjectStore
 
-INLINE = "module://matplotlib_inline.backend_inline"
-
 SETTLE = 30.0
 """Seconds that processes which a step has started may run on after its good end."""
 
@@ -35,11 +33,6 @@ _START = 120.0
 """Seconds in which a process is ready even on a machine that has much to do."""
 
 Event = dict[str, Any]
-
-
-def environment_of(env: Mapping[str, str], hash_seed: str = "0") -> dict[str, str]:
-    """Return the environment of a step process whose options set the variables `env`."""
-    return {"MPLBACKEND": INLINE, **os.environ, **env, "PYTHONHASHSEED": hash_seed}
 
 
 def _private_folder() -> Path:

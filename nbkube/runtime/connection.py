@@ -12,13 +12,12 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
+from nbkube.runtime.ahead import PACKAGE_PLACE
 from nbkube.runtime.kernel import session_members
 from nbkube.runtime.transcript import Transcript
 
-PACKAGE_PLACE = Path(__file__).parents[2]
 _DRAIN = 1.0
 """Seconds to wait for the end of the pipes after the last known process has gone."""
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from nbkube.runtime.attempt import Attempt, environment_of
+from nbkube.runtime.ahead import environment_of, supported
+from nbkube.runtime.attempt import Attempt
 from nbkube.runtime.connection import StepProcess
 from nbkube.runtime.program import ReplayProgram, StepTask
-from nbkube.runtime.template import Template, supported
+from nbkube.runtime.template import Template
 from nbkube.state.model import FileReads
 from nbkube.state.snapshot import snapshot
 from tests.unit.runtime.trial import Trial

@@ -185,6 +185,10 @@ def test_without_marks_something_just_found_would_go(bucket: Place, monkeypatch:
     digest = store.put(b"contended")
     grow_old(store, digest)
     monkeypatch.setattr(uses.Uses, "renew", lambda *_: True)
-    before_delete(monkeypatch, lambda: bucket.open().put(b"contended") and None)
+
+    def use() -> None:
+        bucket.open().put(b"contended")
+
+    before_delete(monkeypatch, use)
     assert store.discard(digest, UNUSED) == 9
     assert not store.has(digest)

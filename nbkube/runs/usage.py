@@ -8,9 +8,10 @@ import msgspec
 
 from nbkube.runs.model import StepRun
 
-_MARGIN = 1.2
-_SMALL = 64 << 20
-_QUARTER = 256 << 20
+_ROOM = 1.25
+"""Proposed memory over the measured peak; the panel's format.ts follows the same rules."""
+
+_MIB = 1 << 20
 _GIB = 1 << 30
 _WORTH_MEMORY = 256 << 20
 _WORTH_CPU = 1.2
@@ -34,14 +35,14 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 def proposal(step: StepRun) -> Proposal | None:
-    """Return the requests that would fit a step: a fifth more memory than its peak, its CPUs rounded up to halves.
+    """Return the requests that would fit a step; None for a step that was not measured in this run.
 
-    None for a step that was not measured in this run. One that failed for lack of memory needs more than it got.
+    One that failed for lack of memory needs more than it got.
     """
-    if not step.peak_memory or step.seconds <= 0:
+    memory, cpu = proposed_memory(step.peak_memory), proposed_cpu(step.seconds, step.cpu_seconds)
+    if not memory or not cpu:
         return None
-    cpu = step.cpu_seconds / step.seconds
-    return Proposal(step.name, _memory(step.peak_memory * _MARGIN), _cpu(cpu), step.peak_memory, cpu)
+    return Proposal(step.name, memory, cpu, step.peak_memory, step.cpu_seconds / step.seconds)
 
 
 def is_worth_telling(found: Proposal) -> bool:
@@ -49,14 +50,24 @@ def is_worth_telling(found: Proposal) -> bool:
     return found.used_memory >= _WORTH_MEMORY or found.used_cpu >= _WORTH_CPU
 
 
-def _memory(size: float) -> str:
-    """Return a quantity of at least so many bytes, in steps of 64Mi, 256Mi from 1Gi on, 1Gi from 8Gi on."""
-    if size <= _GIB:
-        whole = math.ceil(size / _SMALL) * 64
-        return "1Gi" if whole == 1024 else f"{whole}Mi"
-    step = _QUARTER if size <= 8 * _GIB else _GIB
-    return f"{math.ceil(size / step) * step / _GIB:g}Gi"
+def proposed_cpu(seconds: float, cpu_seconds: float) -> str:
+    """Return a CPU request from what was used: its mean, rounded up to tenths; "" where nothing was measured."""
+    if seconds <= 0 or cpu_seconds <= 0:
+        return ""
+    tenths = max(1, math.ceil(10 * cpu_seconds / seconds - 0.01))
+    return f"{tenths / 10:g}"
 
 
-def _cpu(cpus: float) -> str:
-    return f"{max(1, math.ceil(cpus * 2 - 0.05)) / 2:g}"
+def proposed_memory(peak: int) -> str:
+    """Return a memory request from the measured peak in bytes with a quarter more; "" where nothing was measured.
+
+    Rounded up to 64Mi, from 1Gi on to 256Mi, from 8Gi on to whole Gi.
+    """
+    if peak <= 0:
+        return ""
+    wanted = math.ceil(peak * _ROOM / _MIB)
+    if wanted > 8192:
+        return f"{math.ceil(wanted / 1024)}Gi"
+    step = 256 if wanted > 1024 else 64
+    rounded = math.ceil(wanted / step) * step
+    return f"{rounded // 1024}Gi" if rounded % 1024 == 0 else f"{rounded}Mi"

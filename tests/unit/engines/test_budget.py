@@ -227,10 +227,10 @@ def test_requests_are_proposed_from_what_was_used() -> None:
     step = StepRun("train", peak_memory=int(1.2 * GIB), seconds=10.0, cpu_seconds=18.0)
     found = proposal(step)
     assert found is not None
-    assert str(found) == "train used 1.2Gi, 1.8 cpu: ask for memory 1.5Gi, cpu 2"
+    assert str(found) == "train used 1.2Gi, 1.8 cpu: ask for memory 1536Mi, cpu 1.8"
     assert is_worth_telling(found)
     small = proposal(StepRun("load", peak_memory=40 << 20, seconds=1.0, cpu_seconds=0.3))
     assert small is not None
-    assert (small.memory, small.cpu) == ("64Mi", "0.5")
+    assert (small.memory, small.cpu) == ("64Mi", "0.3")
     assert not is_worth_telling(small)
     assert proposal(StepRun("known", cached=True)) is None

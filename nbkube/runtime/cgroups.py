@@ -64,6 +64,18 @@ def memory_limit(found: Hierarchy | None) -> int | None:
     return min(limits, default=None)
 
 
+def memory_left(found: Hierarchy | None) -> int | None:
+    """Return how many bytes a group may still take under the tightest limit; None for no limit."""
+    first = found is not None and found.version == 1
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if first else ("memory.max", "memory.current")
+    left = []
+    for folder in _upwards(found):
+        limit, used = (_read(folder / name) for name in names)
+        if limit.isdigit() and int(limit) < _UNLIMITED:
+            left.append(max(0, int(limit) - (int(used) if used.isdigit() else 0)))
+    return min(left, default=None)
+
+
 def cpu_limit(found: Hierarchy | None) -> float | None:
     """Return the smallest number of CPUs that a group and those above it may use; None for no limit."""
     limits = []

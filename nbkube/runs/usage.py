@@ -20,7 +20,8 @@ _WORTH_CPU = 1.2
 class Proposal(msgspec.Struct, frozen=True):
     """Requests that would fit a step, as Kubernetes quantities, and what they come from.
 
-    `used_memory` are bytes, the peak of all its processes; `used_cpu` CPUs on average, over its wall time.
+    `used_memory` are bytes, the peak of all its processes; `used_cpu` CPUs on average, over its wall time; `gpus` and
+    `used_gpu_memory` (bytes) what it used of NVIDIA GPUs, 0 where nothing is known of any.
     """
 
     step: str
@@ -28,10 +29,16 @@ class Proposal(msgspec.Struct, frozen=True):
     cpu: str
     used_memory: int
     used_cpu: float
+    gpus: int = 0
+    used_gpu_memory: int = 0
 
     def __str__(self) -> str:
-        used = f"{self.used_memory / _GIB:.1f}Gi" if self.used_memory >= _GIB else f"{self.used_memory >> 20}Mi"
-        return f"{self.step} used {used}, {self.used_cpu:.1f} cpu: ask for memory {self.memory}, cpu {self.cpu}"
+        used = f"{self.step} used {_shown(self.used_memory)}, {self.used_cpu:.1f} cpu"
+        ask = f"ask for memory {self.memory}, cpu {self.cpu}"
+        if self.gpus:
+            used += f", {self.gpus} gpu with {_shown(self.used_gpu_memory)}"
+            ask += f", gpu {self.gpus}"
+        return f"{used}: {ask}"
 
 
 def proposal(step: StepRun) -> Proposal | None:
@@ -42,12 +49,18 @@ def proposal(step: StepRun) -> Proposal | None:
     memory, cpu = proposed_memory(step.peak_memory), proposed_cpu(step.seconds, step.cpu_seconds)
     if not memory or not cpu:
         return None
-    return Proposal(step.name, memory, cpu, step.peak_memory, step.cpu_seconds / step.seconds)
+    return Proposal(
+        step.name, memory, cpu, step.peak_memory, step.cpu_seconds / step.seconds, step.gpus, step.gpu_memory
+    )
 
 
 def is_worth_telling(found: Proposal) -> bool:
     """Tell whether a step used enough that a person would want to ask for it."""
-    return found.used_memory >= _WORTH_MEMORY or found.used_cpu >= _WORTH_CPU
+    return found.gpus > 0 or found.used_memory >= _WORTH_MEMORY or found.used_cpu >= _WORTH_CPU
+
+
+def _shown(size: int) -> str:
+    return f"{size / _GIB:.1f}Gi" if size >= _GIB else f"{size >> 20}Mi"
 
 
 def proposed_cpu(seconds: float, cpu_seconds: float) -> str:

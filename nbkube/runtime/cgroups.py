@@ -102,7 +102,10 @@ def _read(path: Path) -> str:
 
 
 class MemoryGroup:
-    """A group of its own, below this process's, whose processes together get no more memory than `limit` bytes."""
+    """A group below this process's own, or (version 2) beside it.
+
+    Its processes together get no more memory than `limit` bytes.
+    """
 
     def __init__(self, folder: Path, version: int) -> None:
         self._folder = folder
@@ -119,13 +122,22 @@ class MemoryGroup:
         found = found or hierarchy("memory")
         if found is None:
             return None
-        _remove_left_overs(found.own)
-        folder = found.own / f"nbkube-{os.getpid()}-{name}"
+        places = [found.own]
+        if found.version == 2 and found.own != found.top:
+            # A group with processes of its own, such as ours, passes no controller on; the one above mostly does.
+            places.append(found.own.parent)
+        made = (cls._make_in(place, limit, name, found.version) for place in places)
+        return next((group for group in made if group is not None), None)
+
+    @classmethod
+    def _make_in(cls, place: Path, limit: int, name: str, version: int) -> MemoryGroup | None:
+        _remove_left_overs(place)
+        folder = place / f"nbkube-{os.getpid()}-{name}"
         try:
             folder.mkdir()
         except OSError:
             return None
-        group = cls(folder, found.version)
+        group = cls(folder, version)
         try:
             group._limit(limit)
         except OSError:

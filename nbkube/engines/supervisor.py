@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> None:
         os._exit(0)
     import socket
 
-    from nbkube.runtime.ahead import TemplateProcess, environment_of, supported
+    from nbkube.runtime.spawning import TemplateProcess, environment_of, supported
 
     store, work, run_id, descriptor = arguments
     with socket.socket(fileno=int(descriptor)) as starter:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nbkube.engines.model import Submission
-from nbkube.runtime.ahead import TemplateProcess, environment_of, supported
+from nbkube.runtime.spawning import TemplateProcess, environment_of, supported
 from nbkube.runtime.template import Statements, Template, shared_beginning
 from nbkube.state.snapshot import FileView
 from nbkube.storage.model import ObjectStore

@@ -18,10 +18,9 @@ from typing import Any
 import msgspec
 
 from nbkube.errors import NbkubeError
-from nbkube.runtime.ahead import TemplateProcess
-from nbkube.runtime.connection import StepProcess
 from nbkube.runtime.packets import PIECE, receive, send
 from nbkube.runtime.program import Opening, ReplayProgram, StepProgram
+from nbkube.runtime.spawning import StepProcess, TemplateProcess
 from nbkube.state.model import FileReads
 from nbkube.state.proof import matches
 from nbkube.state.snapshot import FileView, Node

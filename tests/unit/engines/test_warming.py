@@ -19,8 +19,8 @@ from nbkube.engines.local import LocalEngine
 from nbkube.notebook import read_notebook
 from nbkube.pipeline import build_pipeline
 from nbkube.plan import Plan
-from nbkube.runtime.ahead import supported
 from nbkube.runtime.program import ReplayProgram
+from nbkube.runtime.spawning import supported
 from nbkube.runtime.template import shared_beginning
 from nbkube.storage import open_store
 from tests.building import CellText, write_notebook

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nbkube.runtime.ahead import supported
+from nbkube.runtime.spawning import supported
 from tests.as_user import run_as_user
 
 pytestmark = pytest.mark.skipif(not supported(), reason="steps are forked on Linux only")

@@ -65,7 +65,7 @@ test-browser: $(VENV)/.test nbkube/labextension/package.json  ## Test the Jupyte
 	NBKUBE_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -m browser tests/browser $(PYTEST_ARGS)
 
 test-faults: $(VENV)/.test  ## Kill, race, damage, fill the disk: up to 10 minutes; SOAK=1 does it at full size
-	$(BIN)/python -m pytest -n $(PARALLEL) -m "faults and not cluster" $(PYTEST_ARGS)
+	FAULTS=1 $(BIN)/python -m pytest -n $(PARALLEL) -m "faults and not cluster" $(PYTEST_ARGS)
 
 lint: $(VENV)/.test  ## Style, formatting and the order of imports
 	$(BIN)/ruff check .

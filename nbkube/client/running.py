@@ -273,14 +273,11 @@ class Running(Notebooks):
         first, and what is damaged is named in the answer.
 
         Raises:
-            NbkubeError: the grace period is too short while runs go on, or the store has no garbage collection.
+            NbkubeError: the grace period is too short while runs go on.
         """
         from nbkube.runs import garbage
-        from nbkube.storage import CollectableStore
 
         store = self._store()
-        if not isinstance(store, CollectableStore):
-            raise NbkubeError(f"{store.url}: garbage collection works on stores in a folder.")
         going = [one.id for one in self._runs().list() if not one.phase.ended]
         if grace < garbage.SHORTEST_GRACE and going:
             raise NbkubeError(f"runs have not ended ({', '.join(going[:3])}). Fix: a grace period of 2h or more.")

@@ -14,9 +14,10 @@ from tests.benchmarks import (
     step_overhead,
     ten_thousand,
     warm_steps,
+    workspaces,
 )
 
 if __name__ == "__main__":
-    parts = (startup, conversion, ten_thousand, step_overhead, warm_steps, observation, data_path, s3, lab)
+    parts = (startup, conversion, ten_thousand, step_overhead, warm_steps, workspaces, observation, data_path, s3, lab)
     kept = [part.main() for part in parts]
     sys.exit(not all(kept))

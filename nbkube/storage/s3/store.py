@@ -229,6 +229,8 @@ class S3Store:
         key = self._record(name)
         self._growing.forget(key)
         records.put(self._connection, key, data)
+        # Where the bytes are those of a growing record's beginning, readers tell the two apart by its parts alone.
+        self._growing.remove_parts(key)
 
     def append(self, name: str, data: bytes, *, durable: bool = False) -> None:
         """Add to the end of a record; what is not `durable` is sent within about a second, or at the process's end."""

@@ -72,7 +72,7 @@ class _Supervision:
         self._resume = resume
         state = self._runs.load(run_id)
         self.settled = state.phase is Phase.SUCCEEDED
-        self._failed = [step.name for step in state.steps if step.phase is Phase.FAILED]
+        self._repeated = state.repeated
         self._submission: Submission = load_submission(store, run_id)
         self._recorder: Recorder = self._runs.recorder(run_id)
         self._requests: SimpleQueue[signal.Signals | None] = SimpleQueue()
@@ -86,7 +86,7 @@ class _Supervision:
             signal.signal(number, signal.SIG_IGN)
         self._started = self._recorder.start()
         begun()
-        for name in self._failed:
+        for name in self._repeated:
             self._recorder({"event": "again", "step": name, "reason": "resumed"})
         try:
             view = self._view()

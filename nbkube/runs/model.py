@@ -197,6 +197,18 @@ class RunState(msgspec.Struct, frozen=True, omit_defaults=True):
         """The largest peak of any step, in bytes."""
         return max((step.peak_memory for step in self.steps), default=0)
 
+    @property
+    def repeated(self) -> tuple[str, ...]:
+        """The steps that a resumed run looks at anew: those that failed, and those that ran because of a failure."""
+        failed = False
+        found = []
+        for unit, step in zip(self.run.units, self.steps, strict=True):
+            rescue = failed and step.phase.ended and bool(unit.options.get("after-failure"))
+            if step.phase is Phase.FAILED or rescue:
+                found.append(step.name)
+            failed = failed or step.phase is Phase.FAILED
+        return tuple(found)
+
     def step(self, name: str) -> StepRun | None:
         """Return a unit by its name."""
         return next((step for step in self.steps if step.name == name), None)

@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from nbkube.engines.argo.judge import closing, judge
 from nbkube.engines.argo.launch import Launch, run_id
 from nbkube.engines.argo.place import place, project
+from nbkube.engines.argo.standing import Standing
 from nbkube.engines.argo.telling import Teller, say
 from nbkube.engines.argo.unit import DONE, FAILED, STOPPED, TRANSIENT, UnitRun
 from nbkube.engines.model import Submission
@@ -70,11 +71,12 @@ class Pod:
     def unit(self, unit: int, turn: int, attempt: int, ahead: Ahead | None = None) -> int:
         """Run one step, in the process that was started ahead if it suits."""
         run = self.record()
+        submission = self.submission()
         attempts = {}
-        if turn or attempt:
+        # Argo makes a pod that was deleted anew as if it were the first.
+        if not Standing(self.store, submission).begin(unit, turn) or turn or attempt:
             attempts = {step.name: step.attempts for step in self.runs.load(self.run).steps}
         with Teller(self.store, run, attempts) as tell:
-            submission = self.submission()
             base = self.launch.files(self.store, project())
             work = UnitRun(self.store, submission, base, tell, chain=self.launch.chain, turn=turn, ahead=ahead)
             signal.signal(signal.SIGTERM, lambda *_: work.stop())

@@ -22,6 +22,7 @@ from nbkube.errors import NbkubeError, NotebookError, NotFoundError, RunError
 from nbkube.pipeline import option_schema
 from nbkube.runs import RunState
 from nbkube.server import model, views
+from nbkube.state.summary import is_code
 
 HERE = "local"
 _LOCAL = model.Place(name=HERE, engine=HERE, detail="this machine; each step in a process of its own")
@@ -176,7 +177,7 @@ class Service:
             model.Variable(name=name, step=step, type=ref.type, summary=ref.summary or ref.reason, size=ref.size)
             for step, refs in made.variables.items()
             for name, ref in sorted(refs.items())
-            if ":" not in name and ref.kind != "deleted"
+            if ":" not in name and ref.kind != "deleted" and not is_code(ref.type)
         ]
         files = [
             model.RunFile(path=one.path, size=one.size, kind=views.file_kind(one.path)[0])  # type: ignore[arg-type]

@@ -393,5 +393,6 @@ def verify(
 clusters.add_to(app)
 storage.add_to(app)
 
+from nbkube.cli import building as building  # noqa: E402
 from nbkube.cli import control as control  # noqa: E402 - adds its commands to the app above
 from nbkube.cli import exporting as exporting  # noqa: E402

@@ -6,6 +6,7 @@ that may be called from any thread.
 
 from __future__ import annotations
 
+from nbkube.client.images import Images
 from nbkube.client.project import STORE_FOLDER
 from nbkube.client.results import Artifacts, Results
 from nbkube.client.running import Running
@@ -13,8 +14,8 @@ from nbkube.client.running import Running
 __all__ = ["STORE_FOLDER", "Artifacts", "Client"]
 
 
-class Client(Running, Results):
-    """Show, check, run and verify the notebooks of a project, and look at its runs.
+class Client(Images, Running, Results):
+    """Show, check, build, run and verify the notebooks of a project, and look at its runs.
 
     Args:
         project: a folder of the project, by default the working directory. A notebook given to a method decides for

@@ -172,6 +172,12 @@ class Builder:
         self._cache.shrink()
         return tuple(built)
 
+    def described(self, prepared: Prepared) -> Built:
+        """Return what an image would be, without bringing it anywhere."""
+        if prepared.image is None:
+            return _as_it_is(prepared)
+        return Built(prepared.environment.steps, "", prepared.image.digest, _reason(prepared))
+
     def registry(self, host: str) -> Registry:
         """Return a registry; one connection pool for each."""
         if host not in self._opened:
@@ -200,7 +206,7 @@ class Builder:
         command = ["python3"]
         if baked is not None:
             made.append((self._own("baked", baked, lambda _: dict(baked)), "the notebook with its project"))
-            command = ["python3", "-m", "nbkube.images.baked"]
+            command = ["python3", "-m", "nbkube.baked"]
         labels = {"nbkube.lock": lock.digest, "nbkube.version": nbkube.__version__, "nbkube.compressor": compressor()}
         return assemble(base, made, labels, command)
 
@@ -273,7 +279,7 @@ class Builder:
             return found
         if blob.digest in image.own:
             raise BuildError(
-                f"the layer {blob.digest[7:19]} is not made as it was. Fix: remove {self._cache.folder} and build again."
+                f"the layer {blob.digest[7:19]} is not made as it was. Fix: remove {self._cache.folder}, build again."
             )
         base = parse(image.base.reference)
         self._tell(f"fetching {blob.digest[7:19]} of the base image, {size_shown(blob.size)}")

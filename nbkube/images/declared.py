@@ -136,11 +136,11 @@ def checked(text: str, origin: str) -> Requirement:
     except InvalidRequirement as error:
         first = str(error).splitlines()[0]
         raise BuildError(
-            f"{origin}: {_clean(text)!r} is no requirement ({_clean(first)}). Fix: write e.g. pandas>=2."
+            f"{origin}: {_clean(text)!r} is no requirement ({_clean(first)}). Fix: write pandas>=2."
         ) from None
     if parsed.url:
         raise BuildError(
-            f"{origin}: {parsed.name} comes from an address, so nobody can tell later what it was. Fix: build its wheel "
+            f"{origin}: {parsed.name} comes from an address, which may change. Fix: build its wheel "
             f"(pip wheel --no-deps … -w wheels), set UV_FIND_LINKS=wheels, and require {parsed.name} by its version."
         )
     return Requirement(str(parsed), origin)

@@ -98,7 +98,8 @@ def project_files(view: FileView, notebook: str) -> dict[str, bytes]:
     faults = [fault for path, content in found.items() for fault in secrets_in(path, content)]
     if faults:
         raise BuildError(diagnostics=faults)
-    return {f"{BAKED}/{path}": content for path, content in found.items()}
+    named = {f"{BAKED}/{path}": content for path, content in found.items()}
+    return named | {f"{BAKED}/.nbkube-notebook": f"{notebook}\n".encode()}
 
 
 def _is_left_out(path: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
+from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, SSLError
 
 from nbkube.errors import BuildError, RegistryError
 from nbkube.images.credentials import Credentials, credentials
@@ -253,6 +253,11 @@ class Registry:
             return RegistryError(
                 f"the certificate of {self.host} is not accepted ({_said(reason)}). Fix: name its authority by "
                 "registry-ca in the profile, or the host in plain-http if it speaks no https at all."
+            )
+        if isinstance(reason, NameResolutionError):
+            return RegistryError(
+                f"{self.host} cannot be found from here. Fix: correct its name in the profile, or name one that this "
+                "machine reaches (`registry`, and `base` for what images are built upon)."
             )
         return _CutError(f"{self.host} cannot be reached ({_said(reason or error)})")
 

@@ -215,7 +215,7 @@ class _Scan:
             return None  # travels with the project's files
         if name not in self._removed and not use.optional:
             what = f"{name} is installed from {'a folder outside the project' if outside else 'an address'}"
-            hint = f"pip wheel --no-deps -w wheels …, set UV_FIND_LINKS=wheels, and add {name}=={version} to the requirements"
+            hint = f"pip wheel --no-deps -w wheels …, set UV_FIND_LINKS=wheels, and require {name}=={version}"
             self._fault(f"install {name}", use, what, hint)
         return None
 
@@ -266,7 +266,7 @@ class _Scan:
                 self.notes[f"{origin}: {word} is not taken from notebooks; set UV_INDEX or UV_FIND_LINKS"] = None
             elif word in _VALUED:
                 next(words, "")
-            elif word.startswith("-") or word in (".", "..") or word.startswith(("./", "../", "/")):
+            elif word.startswith(("-", "./", "../", "/")) or word in (".", ".."):
                 continue
             elif "{" in word or word.startswith("$"):
                 self.notes[f"{origin}: {word} is known only when the cell runs; name it in nbkube.requirements"] = None
@@ -342,7 +342,7 @@ def _holds(name: str, module: str) -> bool:
 
 
 def _editable(name: str) -> str | None:
-    """Return the folder that an installation is a link to or was made from, "" for another address; None for neither."""
+    """Return the folder that an installation was made from, "" for another address; None where it has neither."""
     try:
         text = metadata.distribution(name).read_text("direct_url.json")
     except metadata.PackageNotFoundError:

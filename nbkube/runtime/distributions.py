@@ -33,9 +33,9 @@ def distributions(modules: Iterable[str], module_files: Iterable[str] = ()) -> d
     folder or a repository count by what is in them, since their version does not change with it.
     """
     del module_files
-    installed = installed()
-    names = {owner for module in modules for owner in installed.owners.get(module, ())}
-    return {name: installed.versions[name] for name in sorted(names)}
+    known = installed()
+    names = {owner for module in modules for owner in known.owners.get(module, ())}
+    return {name: known.versions[name] for name in sorted(names)}
 
 
 def installed_versions(names: Iterable[str]) -> Mapping[str, str]:

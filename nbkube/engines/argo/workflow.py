@@ -36,6 +36,8 @@ def workflow(graph: Graph, submission: str, target: Target, *, run: str = "", na
     Raises:
         NotebookError: an option of a step cannot be part of a Workflow.
     """
+    if not target.image:  # every step names its own
+        target = msgspec.structs.replace(target, image=graph.nodes[0].options.image)
     common = [*(["--run", run] if run else _OWN_NAME), "--submission", submission]
     shapes = _Shapes(common, target)
     tasks = _names(graph)

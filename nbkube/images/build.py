@@ -217,16 +217,16 @@ class Builder:
         if missing:
             self._tell(f"{missing} of {len(plans)} layers to be made")
         with ThreadPoolExecutor(_THREADS) as pool:
-            steps = [
-                None if blob is not None else pool.submit(self._make, plan, base)
+            steps = {
+                plan.key: pool.submit(self._make, plan, base)
                 for plan, blob in zip(plans, known, strict=True)
-            ]
+                if not blob
+            }
             try:
-                found = [blob or step.result() for blob, step in zip(known, steps, strict=True) if blob or step]
+                found = [blob or steps[plan.key].result() for plan, blob in zip(plans, known, strict=True)]
             except BaseException:
-                for step in steps:
-                    if step is not None:
-                        step.cancel()
+                for step in steps.values():
+                    step.cancel()
                 raise
         for plan, blob in zip(plans, found, strict=True):
             self._plans[blob.digest] = plan

@@ -70,8 +70,8 @@ def compiled(files: Mapping[str, bytes], folder: Path) -> dict[str, bytes | Path
         place.write_bytes(content)
     compile_modules(tree, SITE)
     found: dict[str, bytes | Path] = dict(files)
-    for path in tree.rglob("*.pyc"):
-        found[f"{prefix}{path.relative_to(tree).as_posix()}"] = path.read_bytes()
+    for module in tree.rglob("*.pyc"):
+        found[f"{prefix}{module.relative_to(tree).as_posix()}"] = module.read_bytes()
     shutil.rmtree(tree)
     return found
 

@@ -6,6 +6,7 @@ Own code over urllib3, for no maintained Python library mounts blobs across repo
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 import time
@@ -347,6 +348,8 @@ class _CutError(RegistryError):
 def _pool(scheme: str, host: str, ca: str) -> urllib3.PoolManager:
     options: dict[str, Any] = {"timeout": urllib3.Timeout(connect=10, read=300), "maxsize": 8}
     if ca:
+        if not os.path.isfile(ca):
+            raise BuildError(f"there is no file {ca}. Fix: correct registry-ca in the profile.")
         options["ca_certs"] = ca
     proxy = "" if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(scheme, "")
     try:

@@ -87,12 +87,14 @@ class Remote:
         return ArgoEngine(self._store, view, self._target, self._workflows, run=run, uploading=uploading)
 
     @contextmanager
-    def verifying(self, plan: Plan, view: FileView, *, adversarial: bool) -> Iterator[tuple[ArgoRun, str]]:
+    def verifying(
+        self, plan: Plan, view: FileView, *, adversarial: bool, fuse: bool = True
+    ) -> Iterator[tuple[ArgoRun, str]]:
         """Run a notebook for a comparison: nothing that another run has made is used, and the run is not kept.
 
         Yields the run and its store's address.
         """
-        submission = plan.submission(new_run_id(), use_cache=False, adversarial=adversarial)
+        submission = plan.submission(new_run_id(), use_cache=False, adversarial=adversarial, fuse=fuse)
         submission = self._with_images(plan, submission, lambda _: None)
         try:
             yield self.engine(view).submit(submission, lambda _: None), self._store.url

@@ -66,8 +66,15 @@ class Pod:
             return False
         return True
 
-    def unit(self, unit: int, turn: int, attempt: int) -> int:
-        """Run one step."""
+    def unit(self, unit: int, turn: int, attempt: int, then: Sequence[int] = ()) -> int:
+        """Run one step, and those that share its pod as long as all goes well."""
+        for one in (unit, *then):
+            status = self._unit(one, turn, attempt)
+            if status != DONE:
+                return status
+        return DONE
+
+    def _unit(self, unit: int, turn: int, attempt: int) -> int:
         run = self.record()
         attempts = {}
         if turn or attempt:
@@ -124,7 +131,8 @@ def main(arguments: Sequence[str]) -> int:
         run = given.run or run_id(given.workflow, given.created)
         pod = Pod(open_store(os.environ[STORE]), given.submission, run, given.workflow)
         if given.what == "unit":
-            return pod.unit(given.unit, given.turn, given.attempt)
+            then = [int(one) for one in given.then.split(",") if one]
+            return pod.unit(given.unit, given.turn, given.attempt, then)
         return pod.settle() if given.what == "settle" else pod.report(given.status)
     except StorageError as error:
         say(f"{error} (to be tried again)")
@@ -156,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--unit", type=int, required=True)
             one.add_argument("--turn", type=int, required=True)
             one.add_argument("--attempt", type=int, required=True)
+            one.add_argument("--then", default="")
         if what == "report":
             one.add_argument("--status", required=True)
     return parser

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Turn a tagged notebook into a pipeline, run it, and prove that it computes what the notebook computes.",
-    epilog="Exit codes: 0 ok, 1 a run or check failed, 2 your input is wrong, 3 cluster or store cannot be reached, "
-    "130 cancelled.",
+    epilog="Exit codes: 0 ok, 1 a run or check failed, 2 your input is wrong, 3 cluster, store or registry cannot be "
+    "reached, 130 cancelled.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,

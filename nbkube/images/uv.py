@@ -102,9 +102,9 @@ def refusal(said: str) -> BuildError | RegistryError:
             f"{name} has no wheel for the pods' Python and platform, only sources or nothing. Fix: build one "
             f"(pip wheel --no-deps {name} -w wheels) and set UV_FIND_LINKS=wheels, or choose another version."
         )
-    if "platform tag" in flat or "Python ABI tag" in flat:
+    if re.search(r"platform tag|Python (?:ABI|implementation) tag", flat):
         name = _first(text, r"wheels (?:are available )?for `([^`]+)`") or wanted
-        there = _first(flat, r"following (?:platforms|Python ABI tags): ((?:`[^`]+`(?:, )?)+)") or "others"
+        there = _first(flat, r"following (?:platforms?|Python \w+ tags?): ((?:`[^`]+`(?:, )?)+)") or "others"
         return BuildError(
             f"{name} has wheels for {there.replace('`', '').rstrip(', ')} only, none for the pods. "
             "Fix: choose another version, another base image, or the right architecture in the profile."

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,21 +34,14 @@ def _results(state: RunState) -> dict[str, str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_chain_shares_a_pod_and_its_results_are_those_of_single_pods(
-    mine: Project, api: Api, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_chain_shares_a_pod_and_its_results_are_those_of_single_pods(mine: Project, api: Api) -> None:
     notebook, client = mine.notebook(_CELLS), mine.client()
-    began = time.monotonic()
     together = _results(client.run(notebook))
-    seconds = time.monotonic() - began
     assert len([one for one in pods(api, mine.namespace) if "nbkube.io/step" in one["metadata"]["labels"]]) == 1
     store = mine.store()
     for name in list(store.list("steps/")):
         store.remove(name)
-    began = time.monotonic()
     alone = _results(client.run(notebook, fuse=False))
-    record_property("seconds in one pod", round(seconds, 1))
-    record_property("seconds in a pod each", round(time.monotonic() - began, 1))
     assert together == alone
 
 

@@ -43,9 +43,9 @@ def in_files(folder: Path, root: Path, export: Callable[[Path], str]) -> tuple[R
 def _read(path: Path, root: Path, export: Callable[[Path], str]) -> tuple[Requirement, ...] | None:
     shown = path.relative_to(root).as_posix()
     if path.name == "uv.lock":
-        return tuple(_lines(export(path.parent), shown, path.parent, root))
+        return tuple(lines(export(path.parent), shown, path.parent, root))
     if path.name == "requirements.txt":
-        return tuple(_lines(_text(path, shown), shown, path.parent, root))
+        return tuple(lines(_text(path, shown), shown, path.parent, root))
     document = _toml(path, shown)
     if path.name == "pylock.toml":
         return tuple(_locked(document, shown))
@@ -63,7 +63,8 @@ def _locked(document: Mapping[str, Any], shown: str) -> Iterable[Requirement]:
         yield checked(f"{package.get('name')}=={package['version']}{marker}", shown)
 
 
-def _lines(text: str, shown: str, folder: Path, root: Path, depth: int = 0) -> Iterable[Requirement]:
+def lines(text: str, shown: str, folder: Path, root: Path, depth: int = 0) -> Iterable[Requirement]:
+    """Yield what the lines of a requirements file ask of an index; `shown` is how people call the file."""
     if depth > 8:
         raise BuildError(f"{shown} includes itself. Fix: take the line -r out.")
     joined = re.sub(r"\\\r?\n", " ", text)
@@ -75,7 +76,7 @@ def _lines(text: str, shown: str, folder: Path, root: Path, depth: int = 0) -> I
         place = f"{shown}:{number}"
         if match := re.match(r"(?:-r|--requirement|-c|--constraint)[ =]*(\S+)$", line):
             if line.startswith(("-r", "--r")):
-                yield from _lines(*included(match[1], folder, root, place), depth + 1)
+                yield from lines(*included(match[1], folder, root, place), depth + 1)
         elif re.match(r"(?:-e|--editable)\b|\.{0,2}/", line) or line == ".":
             continue  # a module of the project: it travels with the project's files
         elif line.startswith("-"):
@@ -85,7 +86,7 @@ def _lines(text: str, shown: str, folder: Path, root: Path, depth: int = 0) -> I
 
 
 def included(name: str, folder: Path, root: Path, place: str) -> tuple[str, str, Path, Path]:
-    """Return what `_lines` takes for a file that another includes.
+    """Return what `lines` takes for a file that another includes.
 
     Raises:
         BuildError: it is not in the project.

@@ -260,7 +260,7 @@ class _Scan:
             if word in ("-r", "--requirement"):
                 folder = (self._project.root / self._project.path).parent
                 given = declared.included(next(words, ""), folder, self._project.root, origin)
-                found += declared._lines(*given)
+                found += declared.lines(*given)
             elif word in ("-i", "--index-url", "--extra-index-url", "-f", "--find-links"):
                 next(words, "")
                 self.notes[f"{origin}: {word} is not taken from notebooks; set UV_INDEX or UV_FIND_LINKS"] = None

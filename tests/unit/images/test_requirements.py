@@ -181,7 +181,7 @@ def test_what_was_installed_from_elsewhere(tmp_path: Path, monkeypatch: pytest.M
     assert texts(found(project, [("step:a", "import linked, cloned")], ["-linked", "-cloned"])[0]) == []
 
 
-_WRONG = {
+_WRONG: dict[str, tuple[dict[str, str | bytes], str]] = {
     "no requirement": (
         {"requirements.txt": "numpy==\n"},
         r"requirements\.txt:1: 'numpy==' is no requirement .*Fix: write",

@@ -53,9 +53,16 @@ class RunIndex:
         """
         with self._opened() as index:
             if wanted.is_open:
-                newest = ids if not wanted.before else [one for one in ids if one < wanted.before]
-                return list(self._current(index, newest[: -wanted.limit - 1 : -1], load))
+                return self._newest(index, ids, wanted, load)
             return self._search(index, ids, wanted, load)
+
+    def _newest(self, index: sqlite3.Connection, ids: Sequence[str], wanted: RunQuery, load: Load) -> list[RunRow]:
+        left = [one for one in reversed(ids) if not wanted.before or one < wanted.before]
+        found: list[RunRow] = []
+        while left and len(found) < wanted.limit:  # some may not be readable
+            piece, left = left[: wanted.limit - len(found)], left[wanted.limit - len(found) :]
+            found += self._current(index, piece, load)
+        return found
 
     def forget(self, run_id: str) -> None:
         """Have a run read anew the next time: it has been changed here."""

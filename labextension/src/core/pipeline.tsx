@@ -2,7 +2,7 @@ import React from 'react';
 
 import { reason, type Api } from './api';
 import { Button, Field, Meter, Note, PhaseMark, Problems, Section, useChanges } from './controls';
-import { counted, moment, type Phase } from './format';
+import { clipped, counted, moment, type Phase } from './format';
 import { Graph } from './graph';
 import type { NotebookSource } from './notebook';
 import { Options } from './options';
@@ -237,7 +237,7 @@ function Steps(props: {
               onClick={() => props.onSelect(row.name)}
             >
               <span className="nbk-dot" aria-hidden="true" />
-              <span className="nbk-name">{row.name}</span>
+              <span className="nbk-name">{clipped(row.name)}</span>
               <span className="nbk-hint nbk-cells">{ranges(row.cells)}</span>
               <span className="nbk-hint nbk-after" title={after.length ? `after ${after.join(', ')}` : ''}>
                 {after.length ? `after ${after.join(', ')}` : ''}
@@ -307,7 +307,7 @@ function Step(props: {
   };
   return (
     <Section
-      title={`Step ${row.name}`}
+      title={`Step ${clipped(row.name)}`}
       extra={
         <Button small label={`Go to the first cell of ${row.name}`} onClick={() => notebook.jump(row.cells[0]!)}>
           Go to cell

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -31,6 +32,12 @@ CREATE TABLE IF NOT EXISTS runs (
 """
 _ROW = msgspec.msgpack.Decoder(RunRow)
 
+_TICK = 50_000_000
+"""Nanoseconds; the times of files are no finer than the ticks of the kernel's clock, a few milliseconds."""
+
+_listed: dict[str, tuple[int, Sequence[str]]] = {}
+"""By folder: its time when it was listed, and what was in it."""
+
 Load = Callable[[str], RunRow | None]
 """Reads a run from the store; None where its record cannot be read."""
 
@@ -39,9 +46,27 @@ class RunIndex:
     """The index of one store. Safe to use from many threads and processes: each call opens the file for itself."""
 
     def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
+        self._store = store
         self._folder = store.path / "runs" if isinstance(store, LocalStore) else None
         name = hashlib.sha256(store.url.encode()).hexdigest()[:24]
         self._file = (folder or cache_folder() / "runs") / f"{name}-{_VERSION}.sqlite"
+
+    def ids(self) -> Sequence[str]:
+        """Return the ids of all runs, the oldest first; of a folder that has not changed without listing it again."""
+        if self._folder is None:
+            return list(self._store.folders("runs/"))
+        place = str(self._folder)
+        with contextlib.suppress(OSError):
+            changed = os.stat(place).st_mtime_ns
+            known = _listed.get(place)
+            if known is not None and known[0] == changed:
+                return known[1]
+            began = time.time_ns()
+            found = tuple(self._store.folders("runs/"))
+            if began - changed > _TICK:  # else it may change once more without that its time does
+                _listed[place] = changed, found
+            return found
+        return ()
 
     def rows(self, ids: Sequence[str], wanted: RunQuery, load: Load) -> list[RunRow]:
         """Return the newest rows that fit.

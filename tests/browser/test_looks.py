@@ -155,7 +155,7 @@ def test_a_run_by_keyboard_alone(lab: Lab) -> None:
     expect(lab.button("Accept all")).to_be_visible()
     reach("Accept all")
     keys.press("Enter")
-    expect(lab.step("load")).to_be_visible()
+    expect(lab.step("prepare")).to_be_visible()
     lab.panel.get_by_role("tab", name="Pipeline").focus()
     reach("Run…")
     keys.press("Enter")

@@ -138,6 +138,7 @@ def test_a_run_by_keyboard_alone(lab: Lab) -> None:
                     """() => {
                       const at = document.activeElement;
                       const label = at.labels?.[0]?.textContent ?? '';
+                      if (!at.matches('button, input, select, summary')) return '';
                       return `${at.getAttribute('aria-label') ?? ''} ${at.textContent} ${label}`;
                     }"""
                 )
@@ -174,7 +175,7 @@ def test_a_run_by_keyboard_alone(lab: Lab) -> None:
         "Report",
         "Delete…",
         "Steps",
-        "load",
+        "prepare",
         "Search the log",
         "Artifacts",
         "Notes",

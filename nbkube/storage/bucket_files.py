@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from itertools import islice
 
 from nbkube.errors import LocationError, NotFoundError, StorageError
-from nbkube.storage.s3.access import check_bucket, find_server, key_fault
+from nbkube.storage.s3.access import check_bucket, key_fault
 from nbkube.storage.s3.connection import PARALLEL, Bytes, Connection
 from nbkube.storage.s3.listing import PAGE, list_keys
 from nbkube.storage.s3.transfer import PART, Download, digests_of, upload
@@ -32,7 +32,7 @@ class Bucket:
     @cached_property
     def connection(self) -> Connection:
         """The way to the server, found when it is needed first."""
-        return self._own or Connection(self.bucket, find_server())
+        return self._own or Connection(self.bucket)
 
     @property
     def folder(self) -> str:
@@ -193,20 +193,23 @@ class BucketReader(io.RawIOBase):
         super().close()
 
 
-def bucket_at(text: str) -> Bucket:
-    """Return the place that `BUCKET[/KEY]` names; without a bucket, all of them."""
+def bucket_at(text: str, environment: Mapping[str, str] | None = None) -> Bucket:
+    """Return the place that `BUCKET[/KEY]` names; without a bucket, all of them.
+
+    `environment` has the AWS variables, by default those of this process.
+    """
     bucket, _, key = text.partition("/")
     if not bucket and not key:
         return Bucket("", "", None)
     check_bucket(bucket)
     if key.rstrip("/"):
         _checked(key.rstrip("/") if key.endswith("/") else key)
-    return Bucket(bucket, key)
+    return Bucket(bucket, key, None if environment is None else Connection(bucket, environment))
 
 
-def list_buckets() -> list[tuple[str, float | None]]:
+def list_buckets(environment: Mapping[str, str] | None = None) -> list[tuple[str, float | None]]:
     """Return name and time of making of all buckets that the credentials can see."""
-    connection = Connection("", find_server())
+    connection = Connection("", environment)
     found = connection.client_call(lambda client: client.list_buckets())
     return sorted((one.name, one.creation_date.timestamp() if one.creation_date else None) for one in found)
 

@@ -11,7 +11,7 @@ import contextlib
 import io
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
@@ -47,6 +47,7 @@ class Storage:
     Args:
         base: where names that are no URL and no absolute path begin; by default `NBKUBE_STORAGE`. Without either they
             are paths on this machine.
+        environment: has the AWS variables, by default those of this process.
 
     Raises (all methods):
         LocationError: the location is wrong, or the settings lead to no server.
@@ -54,8 +55,9 @@ class Storage:
         StorageError: the server cannot be reached or refuses.
     """
 
-    def __init__(self, base: str | None = None) -> None:
+    def __init__(self, base: str | None = None, environment: Mapping[str, str] | None = None) -> None:
         self.base = os.environ.get(BASE, "") if base is None else base
+        self._environment = environment
 
     def __repr__(self) -> str:
         return f"Storage({self.base!r})"
@@ -73,7 +75,7 @@ class Storage:
         if isinstance(place, Path):
             yield from _walk_folder(place, recursive)
         elif not place.bucket:
-            yield from (FileInfo(f"s3://{name}/", None, made) for name, made in list_buckets())
+            yield from (FileInfo(f"s3://{name}/", None, made) for name, made in list_buckets(self._environment))
         else:
             yield from _walk_bucket(place, recursive)
 
@@ -182,14 +184,15 @@ class Storage:
             raise LocationError(f"{text[:80]!r} is no location: it holds a NUL character.")
         scheme, separator, rest = text.partition("://")
         if separator and scheme == "s3":
-            return bucket_at(rest)
+            return bucket_at(rest, self._environment)
         if separator and scheme == "file":
             return Path(unquote(urlsplit(text).path))
         if separator and "/" not in scheme:
             raise LocationError(f"{text[:200]}: {scheme}:// is not supported. Give a path or s3://BUCKET/KEY.")
         if not self.base or os.path.isabs(text):
             return Path(os.path.abspath(os.path.expanduser(text or ".")))
-        return _below(Storage("")._resolve(self.base), text) if text else Storage("")._resolve(self.base)
+        base = Storage("", self._environment)._resolve(self.base)
+        return _below(base, text) if text else base
 
 
 def _is_folder(location: str | os.PathLike[str]) -> bool:

@@ -24,7 +24,7 @@ from xml.etree import ElementTree
 import msgspec
 
 from nbkube.errors import LocationError, NotFoundError, StorageError
-from nbkube.storage.s3.access import Server, find_credentials
+from nbkube.storage.s3.access import Server, find_credentials, find_server
 
 if TYPE_CHECKING:
     import urllib3
@@ -121,11 +121,15 @@ class _LostError(Exception):
 
 
 class Connection:
-    """A bucket on a server; safe to use from many threads, and in a child after a fork."""
+    """A bucket on a server; safe to use from many threads, and in a child after a fork.
 
-    def __init__(self, bucket: str, server: Server) -> None:
+    Server and credentials are those that `environment` names, by default this process's own.
+    """
+
+    def __init__(self, bucket: str, environment: Mapping[str, str] | None = None) -> None:
         self.bucket = bucket
-        self.server = server
+        self.server = find_server(environment)
+        self._environment = environment
         self._local = threading.RLock()
         self._pid = 0
         self._pool: urllib3.PoolManager | None = None
@@ -289,7 +293,7 @@ class Connection:
     def _keys(self) -> Credentials:
         with self._local:
             if self._credentials is None or self._credentials.is_expired():
-                self._credentials = find_credentials()
+                self._credentials = find_credentials(self._environment)
                 self._client = None
             return self._credentials
 

@@ -88,3 +88,8 @@ export function value(what: unknown): string {
 export function counted(count: number, one: string): string {
   return `${count} ${one}${count === 1 ? '' : 's'}`;
 }
+
+/** A name as far as anybody reads it. */
+export function clipped(name: string, most: number = 80): string {
+  return name.length > most ? `${name.slice(0, most - 1)}…` : name;
+}

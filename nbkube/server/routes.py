@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from nbkube.server import model
+from nbkube.server import model, serving
+from nbkube.server import serving_model as endpoints
 from nbkube.server.service import Service
 
 PREFIX = "/nbkube/api/v1"
@@ -59,4 +60,10 @@ ROUTES = (
     Route("get", "/runs/{run}/content", Service.content, model.Empty, query=model.FileQuery, form="file"),
     Route("get", "/runs/{run}/report", Service.report, model.Empty, query=model.InProject, form="html"),
     Route("get", "/runs/{run}/log", Service.shown, model.LogPiece, query=model.LogQuery, form="stream"),
+    Route("get", "/models", serving.models, endpoints.ModelList, query=model.InProject),
+    Route("post", "/endpoints", serving.serve, endpoints.EndpointRow, body=endpoints.ServeBody),
+    Route("post", "/endpoints/predict", serving.predict, endpoints.Prediction, body=endpoints.PredictBody),
+    Route("post", "/endpoints/stop", serving.stop, endpoints.EndpointRow, body=endpoints.EndpointBody),
+    Route("post", "/endpoints/rollback", serving.rollback, endpoints.EndpointRow, body=endpoints.EndpointBody),
+    Route("post", "/endpoints/canary", serving.canary, endpoints.EndpointRow, body=endpoints.EndpointBody),
 )

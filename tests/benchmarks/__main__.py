@@ -10,6 +10,7 @@ from tests.benchmarks import (
     lab,
     observation,
     s3,
+    serving,
     startup,
     step_overhead,
     ten_thousand,
@@ -18,6 +19,18 @@ from tests.benchmarks import (
 )
 
 if __name__ == "__main__":
-    parts = (startup, conversion, ten_thousand, step_overhead, warm_steps, workspaces, observation, data_path, s3, lab)
+    parts = (
+        startup,
+        conversion,
+        ten_thousand,
+        step_overhead,
+        warm_steps,
+        workspaces,
+        observation,
+        data_path,
+        s3,
+        serving,
+        lab,
+    )
     kept = [part.main() for part in parts]
     sys.exit(not all(kept))

@@ -162,12 +162,16 @@ class Project:
 
         return survey(self.cluster()) if self.profile().engine == "argo" else this_machine()
 
-    def storage(self) -> Storage:
-        """Return files in buckets (on the server of the profile, else of the environment) and folders."""
+    def storage(self, environment: Mapping[str, str] | None = None, patience: float | None = None) -> Storage:
+        """Return files in buckets (on the server of the profile, else of the environment) and folders.
+
+        `environment` is what the profile's variables are laid over, by default the process's own; `patience` is for
+        how many seconds a server that does not answer is asked again.
+        """
         from nbkube.storage.files import Storage
 
-        os.environ.update(self.profile().store.variables())
-        return Storage("")
+        known = os.environ if environment is None else environment
+        return Storage("", {**known, **self.profile().store.variables()}, patience)
 
     def storage_place(self) -> str:
         """Return the place of this project's files: `NBKUBE_STORAGE`, the profile's bucket, or the project."""

@@ -10,6 +10,7 @@ import base64
 import csv
 import io
 import itertools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,19 +23,24 @@ from nbkube.errors import NbkubeError, NotebookError, NotFoundError, RunError
 from nbkube.pipeline import option_schema
 from nbkube.runs import RunState
 from nbkube.server import model, views
+from nbkube.storage.files import Storage
 
 HERE = "local"
 _LOCAL = model.Place(name=HERE, engine=HERE, detail="this machine; each step in a process of its own")
 _PREVIEW_BYTES = 64 << 10
 _PREVIEW_ROWS = 200
 _IMAGE_BYTES = 4 << 20
+_PATIENCE = 6.0
+"""Seconds for which a person looks at a panel that waits for a server which does not answer."""
 
 
 class Service:
     """The verbs of the interface for one served folder; holds no state but that folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, environment: Mapping[str, str] | None = None) -> None:
         self._root = root.resolve()
+        self._environment = dict(os.environ if environment is None else environment)
+        self._storages: dict[tuple[tuple[str, str], ...], Storage] = {}
 
     # -- notebooks -------------------------------------------------------------------------------------------------
 
@@ -228,6 +234,25 @@ class Service:
         first = end - len(pieces)
         numbered = [(first + index, views.log_piece(piece)) for index, piece in enumerate(pieces)]
         return [(number, piece) for number, piece in numbered if piece is not None], end, ended
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def storage(self, path: str, place: str) -> tuple[Client, Storage]:
+        """Return the client of a place, and the files that its profile leads to, with their connections kept open.
+
+        Where to is said by the profile and by the environment that the server was started with, never by a request.
+        """
+        client = self._client(model.InProject(path=path, place=place))
+        key = tuple(sorted(client.profile().store.variables().items()))
+        if key not in self._storages:
+            self._storages[key] = client.storage(self._environment, _PATIENCE)
+        return client, self._storages[key]
+
+    def leads_to_buckets(self, client: Client) -> bool:
+        """Tell whether a place has an S3 server: its profile names one, or the environment does."""
+        store = client.profile().store
+        known = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "NBKUBE_S3_CREDENTIALS")
+        return bool(store.endpoint) or store.url.startswith("s3:") or any(map(self._environment.get, known))
 
     # -- places ------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import islice
@@ -51,10 +51,10 @@ class Bucket:
         _checked((self.folder + name).removesuffix("/"))
         return Bucket(self.bucket, self.folder + name, self.connection)
 
-    def page(self, prefix: str, token: str, limit: int) -> tuple[list[Listed], str]:
+    def page(self, prefix: str, token: str, limit: int) -> tuple[Sequence[Listed], str]:
         """Return what is in the folder and begins with `prefix`, folders as one: a page, and the next one's token."""
         found, following = list_page(self.connection, self.folder + prefix, token, folders=True, limit=limit)
-        entries: list[Listed] = [
+        entries: Sequence[Listed] = [
             (one.key, None if one.folder else one.size, one.time)
             for one in found
             if one.folder or one.key != self.folder  # no marker of the folder itself
@@ -109,7 +109,7 @@ class Bucket:
         self.connection.require_bucket()
         raise NotFoundError(f"{self}: there is no such object.")
 
-    def versions(self) -> list[Version]:
+    def versions(self) -> Sequence[Version]:
         """Return the versions that the bucket keeps of the file, the newest first."""
         return list_versions(self.connection, _checked(self.key))
 

@@ -133,7 +133,9 @@ class Storage:
         if not place.bucket:
             return FilePage(tuple(one for one in self.walk(location) if _name(one).startswith(prefix)))
         entries, following = place.page(prefix, token, limit)
-        return FilePage(tuple(FileInfo(f"s3://{place.bucket}/{key}", *rest) for key, *rest in entries), following)
+        return FilePage(
+            tuple(FileInfo(f"s3://{place.bucket}/{key}", size, made) for key, size, made in entries), following
+        )
 
     def stat(self, location: str | os.PathLike[str]) -> FileStat:
         """Return what is known of a file without reading it."""

@@ -19,7 +19,7 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import iostream, web
 
-from nbkube.errors import ClusterError, NbkubeError, NotebookError, NotFoundError, RunError, StorageError
+from nbkube.errors import ClusterError, LocationError, NbkubeError, NotebookError, NotFoundError, RunError, StorageError
 from nbkube.server import model
 from nbkube.server.events import Watcher
 from nbkube.server.openapi import document
@@ -38,6 +38,7 @@ _STATUS: tuple[tuple[type[NbkubeError], int], ...] = (
     (NotFoundError, 404),
     (NotebookError, 422),
     (RunError, 409),
+    (LocationError, 400),
     (StorageError, 503),
     (ClusterError, 503),
 )

@@ -60,7 +60,7 @@ def page(service: Service, query: storage_model.ListQuery) -> storage_model.Stor
     if not query.bucket:
         return _buckets(service, client, files, query.prefix)
     location = _location(client, query)
-    found = files.page(location, prefix=query.prefix, token=query.token, limit=query.limit)
+    found = files.page(location, prefix=query.prefix, token=query.after, limit=query.limit)
     in_store = query.bucket == STORE
     return storage_model.StoragePage(
         entries=tuple(_entry(one, query, in_store) for one in found.files), next=found.next, writable=not in_store

@@ -28,10 +28,10 @@ class ObjectQuery(StorageAt, frozen=True, kw_only=True):
 
 
 class ListQuery(ObjectQuery, frozen=True, kw_only=True):
-    """Which page: only names that begin with `prefix`, after the page whose `next` is the `token`."""
+    """Which page: only names that begin with `prefix`; `after` is the `next` of the page before."""
 
     prefix: Key = ""
-    token: Text = ""
+    after: Text = ""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 500
 
 
@@ -109,7 +109,7 @@ class StorageEntry(Struct, frozen=True, kw_only=True):
 
 
 class StoragePage(Struct, frozen=True, kw_only=True):
-    """Some of what is in a bucket or folder; `next` is the token of the following page, "" at the end. `writable` is
+    """Some of what is in a bucket or folder; `next` asks for the following page, "" at the end. `writable` is
     false for the store, which only nbkube itself writes."""
 
     entries: tuple[StorageEntry, ...]

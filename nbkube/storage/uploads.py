@@ -60,10 +60,11 @@ def complete(place: Bucket, upload: str, parts: dict[int, str]) -> None:
     """Make the object out of all its parts; it appears as a whole, or not at all.
 
     Raises:
-        StorageError: parts are missing, or are others than the server has.
+        LocationError: parts are missing.
+        StorageError: parts are others than the server has.
     """
     if sorted(parts) != list(range(1, len(parts) + 1)) or not parts:
-        raise StorageError(f"{place}: the upload has gaps. Send the missing parts.")
+        raise LocationError(f"{place}: the upload has gaps. Send the missing parts.")
     answer = transfer.complete(place.connection, place.object_key, upload, parts, {})
     if answer.status != 200:
         raise StorageError(f"{place}: the upload was not completed ({answer.code or answer.status}). Begin it anew.")

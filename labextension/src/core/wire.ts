@@ -89,14 +89,14 @@ export interface Information {
   readonly option_schema: Readonly<Record<string, unknown>>;
 }
 
-/** Which page: only names that begin with `prefix`, after the page whose `next` is the `token`. */
+/** Which page: only names that begin with `prefix`; `after` is the `next` of the page before. */
 export interface ListQuery {
   readonly path?: string;
   readonly place?: string;
   readonly bucket?: string;
   readonly key?: string;
   readonly prefix?: string;
-  readonly token?: string;
+  readonly after?: string;
   readonly limit?: number;
 }
 
@@ -456,7 +456,7 @@ export interface StorageEntry {
   readonly holds: string;
 }
 
-/** Some of what is in a bucket or folder; `next` is the token of the following page, "" at the end. `writable` is
+/** Some of what is in a bucket or folder; `next` asks for the following page, "" at the end. `writable` is
  * false for the store, which only nbkube itself writes. */
 export interface StoragePage {
   readonly entries: readonly StorageEntry[];

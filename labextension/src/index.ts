@@ -19,6 +19,7 @@ import { pipelineIcon } from './icons';
 import { Notebooks } from './notebooks';
 import { NbkubePanel } from './panel';
 import { showRunning } from './running';
+import { storage } from './storageplugin';
 import { INbkube } from './tokens';
 import { transport } from './transport';
 
@@ -205,4 +206,4 @@ const running: JupyterFrontEndPlugin<void> = {
 };
 
 export * from './tokens';
-export default [service, tags, panel, running];
+export default [service, tags, panel, running, storage];

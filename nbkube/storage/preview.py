@@ -49,7 +49,7 @@ class RecordFeature(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class RecordHead(msgspec.Struct, frozen=True, kw_only=True):
     """A record of a TFRecord file: its bytes, and its features where it is a tf.train.Example."""
 
     size: int
@@ -66,7 +66,7 @@ class ObjectPreview(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     rows: tuple[tuple[str, ...], ...] = ()
     cells: tuple[NotebookCell, ...] = ()
-    records: tuple[Record, ...] = ()
+    records: tuple[RecordHead, ...] = ()
     cut: bool = False
 
 
@@ -148,7 +148,7 @@ def _cell(cell: dict[str, Any]) -> NotebookCell:
 
 
 def _records(size: int, data: bytes, cut: bool) -> ObjectPreview:
-    found: list[Record] = []
+    found: list[RecordHead] = []
     more = cut
     for payload in tfexample.records(data):
         if len(found) == _RECORDS:
@@ -158,7 +158,7 @@ def _records(size: int, data: bytes, cut: bool) -> ObjectPreview:
             RecordFeature(name=name[:_CELL], type=kind, count=count, text=text[:_CELL])
             for name, kind, count, text in tfexample.features(payload)
         )
-        found.append(Record(size=len(payload), features=features))
+        found.append(RecordHead(size=len(payload), features=features))
     if not found:
         return ObjectPreview(kind="other", size=size, cut=cut)
     return ObjectPreview(kind="records", size=size, records=tuple(found), cut=more)

@@ -11,7 +11,10 @@ import { RunList } from './runlist';
 import type { RunsModel } from './runs';
 import type { Information } from './wire';
 
-export type View = { readonly kind: 'pipeline' | 'form' | 'runs' } | { readonly kind: 'run'; readonly run: string };
+export type View =
+  | { readonly kind: 'pipeline' | 'runs' }
+  | { readonly kind: 'form'; readonly preset?: Readonly<Record<string, string>> }
+  | { readonly kind: 'run'; readonly run: string };
 
 /** What the panel shows; commands and menus change it, too. */
 export class PanelState extends Observable {
@@ -110,7 +113,8 @@ export function Panel(props: PanelProps): React.JSX.Element {
           <Note>Open a notebook to see its pipeline.</Note>
         ) : view.kind === 'form' ? (
           <RunForm
-            key={notebook.path}
+            key={`${notebook.path} ${JSON.stringify(view.preset)}`}
+            preset={view.preset}
             api={api}
             notebook={notebook}
             runs={runs}

@@ -151,7 +151,7 @@ export interface ObjectPreview {
   readonly text?: string;
   readonly rows?: readonly (readonly string[])[];
   readonly cells?: readonly NotebookCell[];
-  readonly records?: readonly Record[];
+  readonly records?: readonly RecordHead[];
   readonly cut?: boolean;
 }
 
@@ -310,18 +310,18 @@ export interface QuotaRoom {
   readonly hard: number;
 }
 
-/** A record of a TFRecord file: its bytes, and its features where it is a tf.train.Example. */
-export interface Record {
-  readonly size: number;
-  readonly features: readonly RecordFeature[];
-}
-
 /** A feature of a record: bytes, float or int64, how many values it has, and the first of them as text. */
 export interface RecordFeature {
   readonly name: string;
   readonly type: string;
   readonly count: number;
   readonly text: string;
+}
+
+/** A record of a TFRecord file: its bytes, and its features where it is a tf.train.Example. */
+export interface RecordHead {
+  readonly size: number;
+  readonly features: readonly RecordFeature[];
 }
 
 /** How many objects are gone. */

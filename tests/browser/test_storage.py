@@ -83,7 +83,7 @@ class Panel:
         expect(self.region.get_by_role("button", name="Read the list again")).to_be_visible()
 
     def row(self, name: str | re.Pattern[str]) -> Locator:
-        text = self.region.locator(".jp-DirListing-itemText")
+        text = self.page.locator(".jp-DirListing-itemText")
         found = text.get_by_text(name, exact=True) if isinstance(name, str) else text.get_by_text(name)
         return self.region.locator(".jp-DirListing-item").filter(has=found)
 

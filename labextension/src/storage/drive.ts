@@ -293,7 +293,7 @@ function tidy(path: string): string {
 }
 
 function iso(seconds: number | null): string {
-  return seconds === null ? EPOCH : new Date(seconds * 1000).toISOString();
+  return seconds === null ? '' : new Date(seconds * 1000).toISOString();
 }
 
 function base(path: string): Pick<Contents.IModel, 'path' | 'name'> {

@@ -29,7 +29,7 @@ export function makeDrive(app: JupyterFrontEnd): StorageDrive {
 export function makePanel(app: JupyterFrontEnd, nbkube: INbkube, factory: IFileBrowserFactory, drive: StorageDrive): StoragePanel {
   const browser = factory.createFileBrowser('nbkube-storage-files', {
     driveName: DRIVE,
-    refreshInterval: 3_600_000,
+    refreshInterval: 300_000,
     auto: true,
     restore: false
   });

@@ -29,6 +29,7 @@ export class StoragePanel extends Panel {
     const { state } = drive;
     browser.showFileFilter = false;
     browser.showFileSizeColumn = true;
+    browser.showLastModifiedColumn = false;
     browser.addClass('nbk-storage-files');
     // All ways into the browser (its drop area, folders that are dropped) end here.
     browser.model.upload = (file: File, path?: string) => this.upload(file, path);
@@ -75,6 +76,11 @@ export class StoragePanel extends Panel {
     this.addWidget(bar);
     this.addWidget(browser);
     this.addWidget(foot);
+    let soon = 0;
+    drive.fileChanged.connect(() => {
+      window.clearTimeout(soon);
+      soon = window.setTimeout(() => void (this.isVisible && this.refresh()), 50);
+    });
     const end = state.subscribe(() => this.lookAgain());
     this.disposed.connect(end);
   }

@@ -159,7 +159,7 @@ def test_every_verb(panel: Panel, files: Storage, tmp_path: Path, shot: Callable
     expect(panel.row("renamed.csv")).to_be_visible()
     panel.choose("renamed.csv", "Duplicate")
     expect(panel.row("renamed-Copy1.csv")).to_be_visible()
-    panel.choose("renamed.csv", "Delete")
+    panel.choose("renamed.csv", "Delete…")
     panel.accept("Delete")
     expect(panel.row("renamed.csv")).to_have_count(0)
     assert [one.location for one in files.ls(f"s3://{bucket}/", recursive=True)] == [
@@ -187,7 +187,8 @@ def test_by_keyboard(panel: Panel, files: Storage, bucket: str, shot: Callable[[
     expect(panel.row("z.txt")).to_be_visible()
     panel.row("z.txt").locator(".jp-DirListing-itemText").click()
     page.keyboard.press("Delete")
-    expect(page.locator(".jp-Dialog")).to_be_visible()
+    expect(page.locator(".jp-Dialog").get_by_role("button", name="Cancel")).to_be_focused()
+    page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(panel.row("z.txt")).to_have_count(0)
     panel.button("Upload").focus()

@@ -2,6 +2,7 @@ import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { Clipboard, InputDialog, MainAreaWidget, Notification, showErrorMessage } from '@jupyterlab/apputils';
 import type { IFileBrowserFactory } from '@jupyterlab/filebrowser';
 import { ReactWidget } from '@jupyterlab/ui-components';
+import { Menu } from '@lumino/widgets';
 import React from 'react';
 
 import { reason } from '../core/api';
@@ -16,8 +17,6 @@ import { DRIVE, StorageDrive } from './drive';
 import { StoragePanel } from './panel';
 import { locationOf, placeOf } from './paths';
 
-const ITEM = '.nbk-storage-files .jp-DirListing-item[data-isdir]';
-const FILE = '.nbk-storage-files .jp-DirListing-item[data-isdir="false"]';
 
 /** Make the drive. */
 export function makeDrive(app: JupyterFrontEnd): StorageDrive {
@@ -50,19 +49,18 @@ function addCommands(app: JupyterFrontEnd, nbkube: INbkube, panel: StoragePanel)
   const selected = (): ObjectAt[] =>
     [...browser.selectedItems()].map(item => placeOf(browser.model.manager.services.contents.localPath(item.path), item.type === 'directory'));
   const one = (): ObjectAt | undefined => selected().find(at => at.bucket);
-  const add = (id: string, label: string, caption: string, execute: (at: ObjectAt) => unknown, selector = ITEM, rank = 100) => {
+  const add = (id: string, label: string, caption: string, execute: (at: ObjectAt) => unknown, onlyFiles = false) =>
     app.commands.addCommand(id, {
       label,
       caption,
       isEnabled: () => one() !== undefined,
+      isVisible: () => !onlyFiles || selected().every(at => at.key && !at.key.endsWith('/')),
       describedBy: { args: { type: 'object', properties: {} } },
       execute: () => {
         const at = one();
         return at && execute(at);
       }
     });
-    app.contextMenu.addItem({ command: id, selector, rank });
-  };
   const look = (at: ObjectAt) => {
     const view = ReactWidget.create(
       React.createElement(ObjectView, {
@@ -91,7 +89,7 @@ function addCommands(app: JupyterFrontEnd, nbkube: INbkube, panel: StoragePanel)
       [...browser.selectedItems()].find(item => placeOf(browser.model.manager.services.contents.localPath(item.path)).key === at.key)?.path ??
         `${at.place}/${at.bucket}/${at.key}`
     );
-  add('nbkube:preview-object', 'Preview', 'Show the beginning of this object, and its versions', look, FILE, 1);
+  add('nbkube:preview-object', 'Preview', 'Show the beginning of this object, and its versions', look, true);
   add(
     'nbkube:copy-location',
     'Copy Location',
@@ -99,25 +97,53 @@ function addCommands(app: JupyterFrontEnd, nbkube: INbkube, panel: StoragePanel)
     at => {
       Clipboard.copyToSystem(locationOf(at));
       Notification.emit(`Copied ${locationOf(at)}`, 'info', { autoClose: 2000 });
-    },
-    ITEM,
-    5
+    }
   );
-  for (const [index, reader] of READERS.entries()) {
+  for (const reader of READERS) {
     add(
-      `nbkube:insert-${reader.replace('.', '-')}`,
+      insertId(reader),
       `Insert Code That Reads This (${reader})`,
       'Add a cell to the notebook in front',
-      at => insert(nbkube, at, reader),
-      reader === 'tf.data' ? ITEM : FILE,
-      10 + index
+      at => insert(app, nbkube, at, reader),
+      reader !== 'tf.data'
     );
   }
-  add('nbkube:use-as-parameter', 'Use as Parameter…', 'Run the notebook in front with this as a parameter', at => useAsParameter(app, nbkube, at), ITEM, 20);
+  add('nbkube:use-as-parameter', 'Use as Parameter…', 'Run the notebook in front with this as a parameter', at => useAsParameter(app, nbkube, at));
+  add('nbkube:delete-objects', 'Delete…', 'Delete what is selected', () => browser.delete());
+  addMenu(app, panel);
   app.commands.addKeyBinding({ command: 'nbkube:preview-object', keys: ['Alt Enter'], selector: '.nbk-storage-files .jp-DirListing-content' });
 }
 
-function insert(nbkube: INbkube, at: ObjectAt, reader: Reader): void {
+function insertId(reader: Reader): string {
+  return `nbkube:insert-${reader.replace('.', '-')}`;
+}
+
+/** The menu of the list; JupyterLab's own speaks of a trash and of links that buckets do not have. */
+function addMenu(app: JupyterFrontEnd, panel: StoragePanel): void {
+  const menu = new Menu({ commands: app.commands });
+  const groups: readonly (readonly string[])[] = [
+    ['filebrowser:open', 'nbkube:preview-object', 'filebrowser:download', 'nbkube:copy-location'],
+    [...READERS.map(insertId), 'nbkube:use-as-parameter'],
+    ['filebrowser:rename', 'filebrowser:duplicate', 'filebrowser:cut', 'filebrowser:copy', 'filebrowser:paste'],
+    ['nbkube:delete-objects']
+  ];
+  for (const [index, group] of groups.entries()) {
+    if (index) {
+      menu.addItem({ type: 'separator' });
+    }
+    group.filter(command => app.commands.hasCommand(command)).forEach(command => menu.addItem({ command }));
+  }
+  panel.browser.node.addEventListener('contextmenu', event => {
+    if (!event.shiftKey && event.target instanceof Element && event.target.closest('.jp-DirListing-content')) {
+      event.preventDefault();
+      event.stopPropagation();
+      menu.open(event.clientX, event.clientY);
+    }
+  });
+  panel.disposed.connect(() => menu.dispose());
+}
+
+function insert(app: JupyterFrontEnd, nbkube: INbkube, at: ObjectAt, reader: Reader): void {
   const source = readingCode(reader, locationOf(at));
   const notebook = nbkube.notebooks.current;
   if (!notebook) {
@@ -126,6 +152,7 @@ function insert(nbkube: INbkube, at: ObjectAt, reader: Reader): void {
     return;
   }
   insertCell(notebook.panel, source);
+  app.shell.activateById(notebook.panel.id);
 }
 
 async function useAsParameter(app: JupyterFrontEnd, nbkube: INbkube, at: ObjectAt): Promise<void> {

@@ -30,6 +30,9 @@ export class StoragePanel extends Panel {
     browser.showFileFilter = false;
     browser.showFileSizeColumn = true;
     browser.showLastModifiedColumn = false;
+    browser.showHiddenFiles = true;
+    // Objects go into no trash, which JupyterLab's own question speaks of.
+    browser.delete = () => this.remove().catch(error => ask.fault('Not all was deleted', error));
     browser.addClass('nbk-storage-files');
     // All ways into the browser (its drop area, folders that are dropped) end here.
     browser.model.upload = (file: File, path?: string) => this.upload(file, path);
@@ -114,6 +117,17 @@ export class StoragePanel extends Panel {
     }
   }
 
+  private async remove(): Promise<void> {
+    const items = [...this.browser.selectedItems()];
+    if (!items.length || !(await mayRemove(items))) {
+      return;
+    }
+    const { contents } = this.browser.model.manager.services;
+    for (const item of items) {
+      await contents.delete(item.path);
+    }
+  }
+
   private async upload(file: File, folder?: string): Promise<Contents.IModel> {
     const { api, state } = this.drive;
     const contents = this.browser.model.manager.services.contents;
@@ -155,6 +169,18 @@ export class StoragePanel extends Panel {
     const { state } = this.drive;
     state.set({ uploads: state.uploads.filter(one => one !== upload) });
   }
+}
+
+async function mayRemove(items: readonly Contents.IModel[]): Promise<boolean> {
+  const what = items.length === 1 ? items[0]!.name : `${items.length} entries`;
+  const below = items.some(item => item.type === 'directory') ? ' All that is below goes, too.' : '';
+  const { button } = await showDialog({
+    title: 'Delete for good?',
+    body: `${what} cannot be brought back, unless the bucket keeps versions.${below}`,
+    buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: 'Delete' })],
+    defaultButton: 0
+  });
+  return button.accept;
 }
 
 async function mayReplace(name: string): Promise<boolean> {

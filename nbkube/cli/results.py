@@ -16,6 +16,7 @@ from nbkube.cli.terminal import one_line, safe, tell, write
 from nbkube.cli.tracebacks import shortened
 from nbkube.errors import NbkubeError, NotFoundError
 from nbkube.runs.model import Phase, RunState, StepRun
+from nbkube.state.summary import is_code
 
 if TYPE_CHECKING:
     from nbkube.client import Client
@@ -262,7 +263,11 @@ def _draw_variables(variables: dict[str, list[dict[str, Any]]]) -> None:
     if not any(variables.values()):
         return
     drawn = tables.table(("step", "variable", "type", "size", ""), right=("size",), wide=("type", ""))
-    for step, rows in variables.items():
+    for step, found in variables.items():
+        rows = [row for row in found if not is_code(row["type"])]
+        if code := len(found) - len(rows):
+            said = f"and {code} imported or defined (modules, functions, classes)"
+            rows.append({"name": "", "type": "", "size": 0, "summary": said})
         for position, row in enumerate(rows):
             drawn.add_row(
                 one_line(step) if position == 0 else "",

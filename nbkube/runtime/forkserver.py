@@ -111,8 +111,8 @@ class _Template:
                 raise _OverError(f"{place} starts a task that cannot be inherited")
             threads = kernel.thread_count()
             if one.kind in ("import", "future", "magic") and not set(self._worker.project_modules()) - modules:
-                # Libraries see to it that the threads which they start when they are imported survive a fork; magics such
-                # as `%matplotlib` import some, too.
+                # Libraries see to it that the threads which they start when they are imported survive a fork; a magic
+                # such as `%matplotlib` imports some, too.
                 self._threads = threads
             self._check(f"{place} ")
         self._sealed = False

@@ -23,6 +23,7 @@ from nbkube.errors import NbkubeError, NotebookError, NotFoundError, RunError
 from nbkube.pipeline import option_schema
 from nbkube.runs import RunState
 from nbkube.server import model, views
+from nbkube.state.summary import is_code
 from nbkube.storage.files import Storage
 
 HERE = "local"
@@ -182,7 +183,7 @@ class Service:
             model.Variable(name=name, step=step, type=ref.type, summary=ref.summary or ref.reason, size=ref.size)
             for step, refs in made.variables.items()
             for name, ref in sorted(refs.items())
-            if ":" not in name and ref.kind != "deleted"
+            if ":" not in name and ref.kind != "deleted" and not is_code(ref.type)
         ]
         files = [
             model.RunFile(path=one.path, size=one.size, kind=views.file_kind(one.path)[0])  # type: ignore[arg-type]

@@ -5,6 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 _LENGTH = 80
+_CODE = frozenset({"module", "function", "builtin_function_or_method", "type", "abc.ABCMeta"})
+
+
+def is_code(kind: str) -> bool:
+    """Tell whether a type, as `type_of` names it, is that of modules, functions or classes: tools, not results."""
+    return kind in _CODE
 
 
 def type_of(value: object) -> str:

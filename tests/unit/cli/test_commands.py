@@ -176,7 +176,10 @@ def test_what_is_left_of_a_run(nbkube: Nbkube, project: Path) -> None:
     assert made["run"] == run
     assert made["files"][0]["path"] == "rows.txt"
     assert {row["name"] for row in made["variables"]["load"]} >= {"rows"}
-    assert "rows.txt" in nbkube("artifacts").out
+    listed = nbkube("artifacts").out
+    assert "rows.txt" in listed
+    assert "module time" not in listed
+    assert "and 1 imported" in listed
     assert nbkube("artifacts", "--files", "out").code == 0
     assert (project / "out" / "rows.txt").read_text() == "1 2"
     assert not (project / "rows.txt").exists()

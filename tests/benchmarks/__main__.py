@@ -12,11 +12,23 @@ from tests.benchmarks import (
     s3,
     startup,
     step_overhead,
+    storage_panel,
     ten_thousand,
     warm_steps,
 )
 
 if __name__ == "__main__":
-    parts = (startup, conversion, ten_thousand, step_overhead, warm_steps, observation, data_path, s3, lab)
+    parts = (
+        startup,
+        conversion,
+        ten_thousand,
+        step_overhead,
+        warm_steps,
+        observation,
+        data_path,
+        s3,
+        storage_panel,
+        lab,
+    )
     kept = [part.main() for part in parts]
     sys.exit(not all(kept))

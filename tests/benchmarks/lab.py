@@ -68,7 +68,12 @@ def main() -> bool:
         _write_runs(folder / ".nbkube")
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         with running_server(folder, Path(place, "settings"), app="lab") as server:
-            lines = [*_sizes(built), *_in_the_page(browser, server), *_lists(server), _event(browser, server)]
+            lines = [
+                *_sizes(built, browser, server),
+                *_in_the_page(browser, server),
+                *_lists(server),
+                _event(browser, server),
+            ]
             lines.append(_start(browser, server))
         browser.close()
     return show("JupyterLab extension", lines)
@@ -82,8 +87,14 @@ def _cells() -> list[CellText]:
     ]
 
 
-def _sizes(built: Path) -> list[Line]:
-    scripts = [path.read_bytes() for path in built.glob("*.js")]
+def _sizes(built: Path, browser: Browser, server: Server) -> list[Line]:
+    """Size what JupyterLab loads before anybody has asked for a part that comes on first use."""
+    page = _open(browser, server, "large.ipynb")
+    names: list[str] = page.evaluate("performance.getEntriesByType('resource').map(one => one.name)")
+    page.context.close()
+    loaded = {name.split("?")[0].rpartition("/")[2] for name in names if "/nbkube/static/" in name}
+    scripts = [path.read_bytes() for path in built.glob("*.js") if path.name in loaded]
+    assert scripts
     return [
         Line("bundle", sum(map(len, scripts)) / 1000, "kB", 120),
         Line("bundle, gzip", sum(len(gzip.compress(one, 9)) for one in scripts) / 1000, "kB", 40),

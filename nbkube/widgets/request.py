@@ -12,10 +12,16 @@ import ipywidgets
 import traitlets
 
 from nbkube.client import Client
-from nbkube.errors import NbkubeError, Place
+from nbkube.errors import Diagnostic, NbkubeError, Place
 from nbkube.pipeline.options import OPTIONS, merge, parse_magic
 
 _FIELDS = ("cpu", "memory", "gpu", "gpu-type", "image", "retries", "timeout")
+
+
+def _reason(fault: Diagnostic) -> str:
+    """Return what is wrong without the place, which is the field it stands at."""
+    text = fault.message.removeprefix("option ").partition(": ")[2] or fault.message
+    return f"{text}. Fix: {fault.hint}" if fault.hint else text
 
 
 class ResourceRequest(ipywidgets.VBox):
@@ -108,7 +114,7 @@ class ResourceRequest(ipywidgets.VBox):
             _, settings, found = parse_magic(f"{self.step} --{name} {shlex.quote(text)}", place)
             found = [*found, *merge(settings)[1]]
             if found:
-                faults += [f"{name}: {one.message}" + (f". Fix: {one.hint}" if one.hint else "") for one in found]
+                faults += [f"{name}: {_reason(one)}" for one in found]
             else:
                 good[name] = text
         self._busy = True

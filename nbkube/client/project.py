@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nbkube.cluster.capacity import Capacity
     from nbkube.engines.argo.control import ArgoControl
     from nbkube.engines.control import RunControl
+    from nbkube.labs import Labs
     from nbkube.preflight.doctor import Check
     from nbkube.profiles import Profile, Profiles
     from nbkube.remote import Remote
@@ -144,6 +145,16 @@ class Project:
 
         profile = self.profile()
         return connect(profile.context, profile.namespace)
+
+    def labs(self) -> Labs:
+        """Return the notebook servers in the profile's namespace; nothing is sent yet.
+
+        Raises:
+            ClusterError: no cluster is known here.
+        """
+        from nbkube.labs import Labs
+
+        return Labs(self.cluster(), self.profile())
 
     def doctor(self) -> Iterator[Check]:
         """Look at everything a run with the profile needs, and yield what was found of each part."""

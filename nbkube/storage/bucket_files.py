@@ -171,6 +171,10 @@ class Bucket:
             raise LocationError(f"{self} lies in {source}: a folder cannot be copied into itself.")
 
         def copy(entry: Entry) -> None:
+            if entry.key.endswith("/") and not entry.size:  # some servers copy no marks of empty folders
+                mark = self.folder + entry.key[len(source.folder) :]
+                self.connection.request("PUT", mark, frozenset({200}), body=Bytes(b""))
+                return
             origin = CopySource(source.bucket, entry.key, match_etag=entry.etag or None)
             key = self.folder + entry.key[len(source.folder) :]
             self.connection.client_call(lambda client: client.copy_object(self.bucket, key, origin))

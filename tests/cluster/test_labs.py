@@ -71,8 +71,9 @@ def started(env: dict[str, str], folder: Path, *words: str) -> tuple[subprocess.
 
 
 def ended(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    with process:  # closes its pipes
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
 
 
 @pytest.mark.timeout(600)
@@ -87,7 +88,8 @@ def test_from_up_to_down(
         note = {"type": "file", "format": "text", "content": "kept"}
         assert ask(url, "PUT", "/api/contents/note.txt", token, note)[0] == 201
         assert ask(url, "GET", "/lab", token)[0] == 200
-        assert ask(url, "GET", "/nbkube/api/v1/information", token)[0] == 200
+        kernel = ask(url, "POST", "/api/kernels", token, {"name": "python3"})
+        assert kernel[0] == 201, kernel
     finally:
         ended(process)
     [listed] = json.loads(run(project, tmp_path, "list", "--json").stdout)

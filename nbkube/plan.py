@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,8 +146,8 @@ class Plan(msgspec.Struct, frozen=True):
             if edge.producer >= first
         )
 
-    def subject(self, files: FileView) -> Subject:
-        """Return what `verify` compares the pipeline with."""
+    def subject(self, files: FileView, variables: Mapping[str, str] | None = None) -> Subject:
+        """Return what `verify` compares the pipeline with; `variables` are added to the environment of its kernel."""
         from nbkube.verify import Subject
 
         flow = self.pipeline.flow
@@ -157,6 +158,7 @@ class Plan(msgspec.Struct, frozen=True):
             replayed=tuple(name for unit in flow.units for one in unit.replay for name in one.binds),
             metrics=self.pipeline.metrics,
             tolerance=_tolerance(self.pipeline.notebook),
+            variables=variables or {},
         )
 
 

@@ -70,8 +70,13 @@ class Server:
                 self.process.wait(10)
 
 
-def start_server(folder: Path, settings: Path, *, port: int = 0, app: str = "server") -> Server:
-    """Start a server on a folder; `app` is server, lab or notebook. Its settings and data lie in `settings`."""
+def start_server(
+    folder: Path, settings: Path, *, port: int = 0, app: str = "server", python: Path | None = None
+) -> Server:
+    """Start a server on a folder; `app` is server, lab or notebook. Its settings and data lie in `settings`.
+
+    By default it is the server of the checkout; with the `python` of another environment, the one installed there.
+    """
     port = port or _free_port()
     settings.mkdir(parents=True, exist_ok=True)
     user = settings / "user"
@@ -79,15 +84,16 @@ def start_server(folder: Path, settings: Path, *, port: int = 0, app: str = "ser
     news.mkdir(parents=True, exist_ok=True)
     (news / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
     command = [
-        sys.executable, "-m", "jupyter", app,
+        str(python or sys.executable), "-m", "jupyter", app,
         "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
         f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}",
-        "--ServerApp.jpserver_extensions={'nbkube.server': True}",
+        *([] if python else ["--ServerApp.jpserver_extensions={'nbkube.server': True}"]),
     ]  # fmt: skip
     env = {
+        "NBKUBE_CACHE": str(settings / "cache"),
         **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        **({} if python else {"PYTHONPATH": str(ROOT)}),
+        "PATH": f"{Path(python or sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "JUPYTERLAB_SETTINGS_DIR": str(user),
         "JUPYTERLAB_WORKSPACES_DIR": str(settings / "workspaces"),
         "JUPYTER_CONFIG_DIR": str(settings / "config"),
@@ -112,9 +118,11 @@ def start_server(folder: Path, settings: Path, *, port: int = 0, app: str = "ser
 
 
 @contextlib.contextmanager
-def running_server(folder: Path, settings: Path, *, app: str = "server") -> Iterator[Server]:
+def running_server(
+    folder: Path, settings: Path, *, app: str = "server", python: Path | None = None
+) -> Iterator[Server]:
     """A server for the time of a `with`."""
-    server = start_server(folder, settings, app=app)
+    server = start_server(folder, settings, app=app, python=python)
     try:
         yield server
     finally:

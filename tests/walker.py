@@ -98,11 +98,8 @@ class Walk:
                 process.send_signal(signal.SIGKILL if now else signal.SIGTERM)
 
     def _exit_hook(self) -> None:
-        for step in self.templates[self.spec["hooks"]["exit"]["template"]]["steps"][0]:
-            if _holds(self._filled(step["when"], {})):
-                given = {one["name"]: self._filled(one["value"], {}) for one in step["arguments"]["parameters"]}
-                self._stopping = False
-                self._template(step["template"], given, step["name"])
+        self._stopping = False
+        self._template(self.spec["hooks"]["exit"]["template"], {}, "exit")
 
     # -- templates -------------------------------------------------------------------------------------------------
 

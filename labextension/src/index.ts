@@ -16,7 +16,7 @@ import { PanelState } from './core/panel';
 import { RunsModel } from './core/runs';
 import { editStep } from './editor';
 import { pipelineIcon } from './icons';
-import { Notebooks } from './notebooks';
+import { Notebooks, type OpenNotebook } from './notebooks';
 import { NbkubePanel } from './panel';
 import { showRunning } from './running';
 import { storage } from './storageplugin';
@@ -38,8 +38,14 @@ const service: JupyterFrontEndPlugin<INbkube> = {
     const runs = new RunsModel(api);
     const state = new PanelState();
     const notebooks = new Notebooks(tracker, api, path => contents.localPath(path));
-    const panelAt = (path: string): NotebookPanel | undefined =>
-      notebooks.all().find(notebook => notebook.path === path && !notebook.panel.isDisposed)?.panel;
+    const show = async (path: string): Promise<OpenNotebook> => {
+      const known = notebooks.all().find(notebook => notebook.path === path && !notebook.panel.isDisposed)?.panel;
+      const panel = known ?? ((await app.commands.execute('docmanager:open', { path })) as NotebookPanel);
+      await panel.context.ready;
+      await panel.revealed;
+      app.shell.activateById(panel.id);
+      return notebooks.of(panel);
+    };
     app.serviceManager.events.stream.connect((_, event) => {
       if (event.schema_id === EVENTS && typeof event['run'] === 'string') {
         runs.moved(event['run']);
@@ -50,16 +56,12 @@ const service: JupyterFrontEndPlugin<INbkube> = {
       runs,
       state,
       notebooks,
-      open: async path => {
-        await app.commands.execute('docmanager:open', { path });
+      again: async (path, parameters) => {
+        state.setNotebook(await show(path));
+        state.show({ kind: 'form', parameters });
+        app.shell.activateById('nbkube-panel');
       },
-      jump: async (path, cell, line) => {
-        const panel = panelAt(path) ?? ((await app.commands.execute('docmanager:open', { path })) as NotebookPanel);
-        await panel.context.ready;
-        await panel.revealed;
-        app.shell.activateById(panel.id);
-        notebooks.of(panel).jump(cell, line);
-      }
+      jump: async (path, cell, line) => (await show(path)).jump(cell, line)
     };
   }
 };

@@ -14,7 +14,7 @@ export class NbkubePanel extends ReactWidget {
     private readonly runsOnly = false
   ) {
     super();
-    this.id = 'nbkube-panel';
+    this.id = runsOnly ? 'nbkube-runs-panel' : 'nbkube-panel';
     this.addClass('nbk-widget');
     this.title.icon = pipelineIcon;
     this.title.caption = 'nbkube: pipeline and runs';
@@ -33,7 +33,7 @@ export class NbkubePanel extends ReactWidget {
     super.onAfterAttach(message);
     if (this.isVisible) {
       this.follow();
-      }
+    }
   }
 
   protected override onBeforeHide(message: Message): void {
@@ -71,7 +71,7 @@ export class NbkubePanel extends ReactWidget {
   private looked = false;
 
   protected override render(): React.JSX.Element {
-    const { api, state, runs, jump, open } = this.nbkube;
+    const { api, state, runs, jump, again } = this.nbkube;
     return (
       <Panel
         api={api}
@@ -79,7 +79,7 @@ export class NbkubePanel extends ReactWidget {
         runs={runs}
         runsOnly={this.runsOnly}
         onJump={(path, cell, line) => void jump(path, cell, line)}
-        onOpen={path => void open(path)}
+        onAgain={(path, parameters) => void again(path, parameters)}
       />
     );
   }

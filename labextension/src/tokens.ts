@@ -11,8 +11,8 @@ export interface INbkube {
   readonly runs: RunsModel;
   readonly state: PanelState;
   readonly notebooks: Notebooks;
-  /** Open a notebook; its path as the server names it. */
-  open(path: string): Promise<void>;
+  /** Have parameters chosen for another run of a notebook; its path as the server names it. */
+  again(path: string, parameters: Readonly<Record<string, unknown>>): Promise<void>;
   /** Show a cell of a notebook, which is opened if need be. */
   jump(path: string, cell: number | string, line: number | null): Promise<void>;
 }

@@ -36,6 +36,7 @@ def console(stream: TextIO | None = None) -> Console:
     stream = stream or sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else 120
     return Console(
+        force_jupyter=False,  # what a kernel shows beside the text is ours
         file=stream,
         width=width,
         no_color=not wants_colour(stream),

@@ -9,12 +9,13 @@ from __future__ import annotations
 from nbkube.client.project import STORE_FOLDER
 from nbkube.client.results import Artifacts, Results
 from nbkube.client.running import Running
+from nbkube.client.serving import Serving
 
 __all__ = ["STORE_FOLDER", "Artifacts", "Client"]
 
 
-class Client(Running, Results):
-    """Show, check, run and verify the notebooks of a project, and look at its runs.
+class Client(Running, Results, Serving):
+    """Show, check, run and verify the notebooks of a project, look at its runs, and serve the models they made.
 
     Args:
         project: a folder of the project, by default the working directory. A notebook given to a method decides for

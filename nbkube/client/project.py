@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,15 +66,14 @@ class Project:
         chosen = self.profile(place).store
         if "://" not in chosen.url:
             return open_store(place / (chosen.url or STORE_FOLDER))
-        # The steps see the same variables, so that their cells read the same bucket.
-        os.environ.update(chosen.variables())
-        return open_store(chosen.url)
+        return open_store(chosen.url, _with(chosen.variables()))
 
     def _control(self, root: Path | None = None) -> RunControl:
         from nbkube.engines.control import RunControl
 
         root = root or self._root()
-        return RunControl(self._store(root), root / STORE_FOLDER / "work")
+        # The steps see the same variables, so that their cells read the same bucket.
+        return RunControl(self._store(root), root / STORE_FOLDER / "work", self.profile(root).store.variables())
 
     def _remote(self, root: Path | None = None) -> Remote:
         from nbkube.remote import Remote
@@ -181,9 +181,15 @@ class Project:
         """
         from nbkube.storage.files import Storage
 
-        known = os.environ if environment is None else environment
-        return Storage("", {**known, **self.profile().store.variables()}, patience)
+        variables = self.profile().store.variables()
+        return Storage("", _with(variables) if environment is None else {**environment, **variables}, patience)
 
     def storage_place(self) -> str:
-        """Return the place of this project's files: `NBKUBE_STORAGE`, the profile's bucket, or the project."""
-        return os.environ.get("NBKUBE_STORAGE") or self.profile().store.url or f"{self._root()}/"
+        """Return the place of this project's files: that of `nbkube.storage()`, the profile's store, or the project."""
+        store = self.profile().store
+        return store.files or os.environ.get("NBKUBE_STORAGE") or store.url or f"{self._root()}/"
+
+
+def _with(variables: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment of this process, as it is whenever it is asked, with other variables before it."""
+    return ChainMap(dict(variables), os.environ)

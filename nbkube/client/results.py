@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nbkube.interactive.apply import Changes
     from nbkube.interactive.model import Opened, Pulled, Restored
     from nbkube.report.model import Report
-    from nbkube.runs import Live, Phase, RunNotes, RunState, RunStore, RunUnit, StepRun
+    from nbkube.runs import Live, Phase, RunNotes, RunQuery, RunRow, RunState, RunStore, RunUnit, StepLog, StepRun
     from nbkube.runtime.program import Failure, StepManifest
     from nbkube.storage.model import ObjectStore
 
@@ -53,6 +53,20 @@ class Results(Project):
             with contextlib.suppress(NbkubeError):  # a laptop without the cluster sees what the store tells
                 return self._remote().control().settle(state.id)
         return state
+
+    def waiting(self, state: RunState) -> dict[str, str]:
+        """Return why steps of a run that could go on do not: by step what its pod waits for, in a sentence.
+
+        Asks the cluster only where a step has all it needs and has not begun; says nothing where that does not answer.
+        """
+        done = {step.name for step in state.steps if step.phase in ("Succeeded", "Cached")}
+        units = {unit.name: unit for unit in state.run.units}
+        due = [one for one in state.steps if one.phase == "Pending" and done.issuperset(units[one.name].after)]
+        if state.run.engine != "argo" or state.phase != "Running" or not due:
+            return {}
+        with contextlib.suppress(NbkubeError):
+            return self._remote().control().waiting(state.id)
+        return {}
 
     def logs(self, run_id: str, step: str | None = None, *, follow: bool = False) -> Iterator[tuple[str, Live]]:
         """Yield what the steps of a run have shown, in notebook order, with the step's name.
@@ -96,24 +110,18 @@ class Results(Project):
 
         return Live(text=self._store().get(digest).decode("utf-8", "replace"), stream="stdout")
 
-    def shown(self, run_id: str, step: str, start: int = 0) -> tuple[list[Live], int, bool]:
-        """Return what a step has shown from its piece `start` on, the next `start`, and whether no more will come.
+    def step_log(self, run_id: str, step: str) -> StepLog:
+        """Return what reads what a step has shown, and goes on from there.
 
         Raises:
             NotFoundError: there is no such run or step.
         """
         runs = self._runs()
-        state = runs.load(runs.resolve(run_id))
-        unit = state.step(step)
-        if unit is None:
-            raise NotFoundError(f"run {state.id} has no step {step!r}.")
-        pieces = [self._log(unit.log)] if unit.cached and unit.log else list(runs.live(state.id, unit.name))
-        ended = unit.phase.ended or state.phase.ended or state.phase == "Unknown"
-        return pieces[start:], len(pieces), ended
+        return runs.step_log(runs.resolve(run_id), step)
 
-    def page(self, *, before: str = "", limit: int = 100, notebook: str | None = None) -> tuple[list[RunState], int]:
-        """Return the newest runs older than the run `before`, and how many runs there are in all."""
-        return self._runs().page(before=before, limit=limit, notebook=notebook)
+    def rows(self, wanted: RunQuery) -> tuple[list[RunRow], int]:
+        """Return runs as rows of a list, the newest first, and how many runs there are in all."""
+        return self._runs().rows(wanted)
 
     def notes(self, run_id: str) -> RunNotes:
         """Return labels and note of a run."""
@@ -226,8 +234,10 @@ class Results(Project):
                 found[step.manifest] = manifest
         return list(found.values())
 
-    def open_step(self, run_id: str, step: str, output: Path | None = None) -> Opened:
+    def open_step(self, run_id: str, step: str, output: Path | None = None, *, keep: bool = False) -> Opened:
         """Write a notebook whose first cell brings a kernel to where a step began, or to the cell where it failed.
+
+        With `keep` a file that exists is left as it is: the step has been opened before.
 
         Raises:
             NotFoundError: there is no such run or step, or the step has not begun.
@@ -237,7 +247,7 @@ class Results(Project):
 
         state = self.status(run_id)
         default = self._store_url is None and not self._profile_name
-        return open_step(self._store(), state, step, output, project=self._root(), default_store=default)
+        return open_step(self._store(), state, step, output, project=self._root(), default_store=default, keep=keep)
 
     def restore_step(self, run_id: str, step: str, shell: Any) -> Restored:
         """Bring an IPython shell to where a step began, or to the cell where it failed.

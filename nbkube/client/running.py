@@ -186,7 +186,8 @@ class Running(Notebooks):
                     seconds = time.monotonic() - started
                     return PipelineResult(run.bindings(), run.files(), run.metrics(), run.failure(), seconds, url)
 
-            return verify_notebook(plan.subject(files), run_pipeline, open_store(place / "store"), tell)
+            subject = plan.subject(files, self.profile(plan.root).store.variables())
+            return verify_notebook(subject, run_pipeline, open_store(place / "store"), tell)
 
     @contextlib.contextmanager
     def _verifying(
@@ -203,6 +204,7 @@ class Running(Notebooks):
             # A store of its own: what one run has made must not be found by the next.
             store = open_store(place / f"store-{int(adversarial)}")
             submission = plan.submission("verify", adversarial=adversarial)
+            submission = submission.with_variables(self.profile(plan.root).store.variables())
             yield LocalEngine(store, place / "work", files).submit(submission, _silent), store.url
 
     def watch(self, run_id: str, *, live: bool = True) -> Iterator[Seen]:

@@ -13,10 +13,14 @@ ReplayKind = Literal["future", "import", "config", "magic"]
 
 
 class Unit(msgspec.Struct, frozen=True):
-    """Consecutive cells that run together in one process: a step, a part of one, or set-up."""
+    """Consecutive cells that run together in one process: a step, a part of one, or set-up.
+
+    With `when`, a Python expression, they run as if they stood below `if EXPRESSION:`.
+    """
 
     name: str
     cells: tuple[Cell, ...]
+    when: str = ""
 
 
 class Replay(msgspec.Struct, frozen=True):

@@ -40,6 +40,7 @@ class Analysis(Commands):
         self.cells: list[Cell] = []
         self.unparsed: list[Parsed] = []
         self.facts = UnitFacts()
+        self.conditional = False
 
     def unit(self, unit: Unit) -> UnitFacts:
         """Analyse the next unit."""
@@ -47,8 +48,12 @@ class Analysis(Commands):
         self.path = path = Path()
         self.frame = CallEffect()
         self.gone, self.module_changes = facts.gone, facts.module_changes
-        for cell in unit.cells:
-            self._cell(cell)
+        self.conditional = bool(unit.when)
+        if unit.when:
+            self._only_when(unit)
+        else:
+            for cell in unit.cells:
+                self._cell(cell)
         facts.bound, facts.reads = path.bound, path.reads
         facts.changed, facts.effects = self.frame.changed, self.frame.effects
         facts.changed = {name for name in facts.changed if name[0] != "\0"}
@@ -57,6 +62,22 @@ class Analysis(Commands):
             values = self.values
             facts.imported = {name for name in facts.imported if name in values and values[name].flags & IMPORTED}
         return facts
+
+    def _only_when(self, unit: Unit) -> None:
+        """Cells that run only under a condition: what they bind may be there or not, and older values may stay."""
+        self.cell = len(self.cells)
+        outer = self.path
+        self.guarded += 1  # a name that nobody makes is told as a fault of the option
+        self.evaluate(ast.parse(unit.when, mode="eval").body)
+        self.guarded -= 1
+        self.path = inside = Path(outer)
+        for cell in unit.cells:
+            self._cell(cell)
+        self.path = outer
+        join_reads(outer, [inside, Path(outer)])
+        # Imports are made again in later steps whether the condition held or not.
+        known = {name: state for name, state in inside.bound.items() if name in self.facts.imported}
+        meet(outer, [inside.bound, known])
 
     def imported(self, name: str) -> None:
         """A replayed import has bound `name`."""
@@ -148,8 +169,8 @@ class Analysis(Commands):
         self.block((statement,))
 
     def _configures(self, statement: ast.stmt, parsed: Parsed) -> bool:
-        """Note a configuration statement; whether `statement` is one."""
-        needs = replay.needs(statement, self.values)
+        """Note a configuration statement; whether `statement` is one that later units run again."""
+        needs = None if self.conditional else replay.needs(statement, self.values)
         if needs is None:
             return False
         self._add(Replay("config", *self._source(statement, parsed), needs=needs))
@@ -164,7 +185,7 @@ class Analysis(Commands):
     def _replay_magic(self, call: ast.Call) -> None:
         argument = call.args[0]
         escape = self.escapes[argument.value] if isinstance(argument, ast.Constant) else None  # type: ignore[index]
-        if escape is not None and escape.kind == "magic" and _is_configuring(escape):
+        if escape is not None and escape.kind == "magic" and _is_configuring(escape) and not self.conditional:
             cell = self.cells[self.cell]
             line = escape.line + cell.first_line - 1
             self._add(Replay("magic", cell.number, line, f"%{escape.name} {escape.text}".strip()))
@@ -172,7 +193,7 @@ class Analysis(Commands):
     def _replay_registration(self, definition: ast.FunctionDef, parsed: Parsed) -> None:
         """A function that its decorator makes a magic is one only in the process that defines it."""
         needs = replay.magic_needs(definition, self.values)
-        if needs is not None:
+        if needs is not None and not self.conditional:
             first = definition.decorator_list[0].lineno
             # The cell's own text: the tree has placeholders for magics and shell lines in the body.
             lines = parsed.cell.source.split("\n")[first - 1 : definition.end_lineno]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -26,6 +26,7 @@ from nbkube.storage.model import ObjectStore
 CANCEL_SECONDS = 20.0
 """How long a run may take to end when it is asked to; then it is killed."""
 
+_NONE: Mapping[str, str] = {}
 _PATIENCE = 10.0
 _PAUSE = 0.02
 
@@ -34,9 +35,13 @@ Files = Callable[[Path, Path], FileView]
 
 
 class RunControl:
-    """The runs of one store that this machine carries out; `work` is the folder of their work folders."""
+    """The runs of one store that this machine carries out; `work` is the folder of their work folders.
 
-    def __init__(self, store: ObjectStore, work: Path) -> None:
+    `variables` are added to the environment of runs and their steps: they lead to the store and to data.
+    """
+
+    def __init__(self, store: ObjectStore, work: Path, variables: Mapping[str, str] = _NONE) -> None:
+        self._variables = dict(variables)
         self._store = store
         self._work = work
         self._runs = RunStore(store)
@@ -48,7 +53,7 @@ class RunControl:
             RunError: the process could not start.
         """
         detached.clean_work(self._work)
-        with detached.Supervisor(self._store, self._work, run.id) as supervisor:
+        with detached.Supervisor(self._store, self._work, run.id, self._variables) as supervisor:
             place = self._work / run.id
             place.mkdir(mode=0o700, exist_ok=True)
             view = files(place, self._work.parent)
@@ -112,7 +117,7 @@ class RunControl:
             if state.phase in (Phase.RUNNING, Phase.SUCCEEDED):
                 return state
             detached.load_submission(self._store, run_id)
-            with detached.Supervisor(self._store, self._work, run_id) as supervisor:
+            with detached.Supervisor(self._store, self._work, run_id, self._variables) as supervisor:
                 answer = supervisor.go(resume=True)
             if answer != detached.BUSY or time.monotonic() > until:
                 return self._runs.load(run_id)

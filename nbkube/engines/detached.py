@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -141,10 +141,10 @@ class Supervisor:
     """A process that is ready to carry out a run, or soon will be; nothing happens before `go`.
 
     It is started early, because it can load what it needs while the run is being prepared. It ends by itself if it is
-    not told to go.
+    not told to go. `variables` are added to its environment, and so to that of the steps.
     """
 
-    def __init__(self, store: ObjectStore, work: Path, run_id: str) -> None:
+    def __init__(self, store: ObjectStore, work: Path, run_id: str, variables: Mapping[str, str]) -> None:
         self._run_id = run_id
         self._log = log_path(work, run_id)
         self._connection, theirs = socket.socketpair()
@@ -169,6 +169,7 @@ class Supervisor:
                     # Where this very package is found, whatever the interpreter has installed.
                     cwd=Path(__file__).parents[2],
                     pass_fds=(theirs.fileno(),),
+                    env={**os.environ, **variables},
                     start_new_session=True,
                 )
             finally:

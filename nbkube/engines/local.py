@@ -27,6 +27,7 @@ from nbkube.storage.model import ObjectStore
 RETRY_KINDS = frozenset({"error", "killed", "timeout", "exit"})
 FIRST_BACKOFF = 1.0
 HOLE = "HoleError"
+BROKEN = "a step before it has failed"
 
 
 class LocalEngine:
@@ -156,7 +157,9 @@ class LocalRun:
             self._judge()
             failed = plan.first_failure()
             if failed is not None:
-                self._cancel_running(lambda first: first > failed)
+                self._cancel_running(lambda first: first > failed and not plan.group_of(first).rescue)
+                if plan.broken is None and plan.final == failed and not self._threads:
+                    plan.broken = failed
             limit = 1 if self._submission.adversarial else self._submission.parallel
             while not self._paused and len(self._threads) - self._waiting < limit:
                 # Asked anew each time: starting one group may take others into it.
@@ -203,9 +206,12 @@ class LocalRun:
 
     def _launch(self, group: Group[Result]) -> None:
         plan = self._schedule
-        self._follow_record(group)
+        if not group.rescue:
+            self._follow_record(group)
+        elif group.runs:
+            self._listener({"event": "again", "step": self._name(group.first), "reason": BROKEN})
         group.state = State.RUNNING
-        group.early = plan.final < group.first
+        group.early = plan.final < group.first and not group.rescue
         group.runs += 1
         token = uuid.uuid4().hex[:12]
         self._threads[group.first] = (token, None)
@@ -246,7 +252,8 @@ class LocalRun:
         if result is None:
             group.state = State.PENDING
             return
-        if result.failure is not None and result.failure.type == HOLE and self._join_to_maker(group, result):
+        holes = result.failure is not None and result.failure.type == HOLE and not group.rescue
+        if holes and self._join_to_maker(group, result):
             return
         self._warming.served(group.first, group.last)
         group.outcome = result
@@ -310,7 +317,7 @@ class LocalRun:
         with self._changed:
             self._waiting += 1
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._cancelled or self._schedule.final >= group.first)
+            self._changed.wait_for(lambda: self._cancelled or group.rescue or self._schedule.final >= group.first)
             self._waiting -= 1
             if self._cancelled or (group.early and self._outdated(group.first, result)):
                 return False
@@ -403,7 +410,7 @@ class LocalRun:
             plan = self._schedule
             read = plan.wanted(group.first, done)
             last = max(group.last, plan.last_reader(group.first, done, set(holes)))
-            if last > group.last:
+            if last > group.last and not group.rescue:
                 self._fuse_groups(group, last, {name: why for name, why in holes.items() if name in read})
             self._waiting += 1
             self._changed.notify_all()

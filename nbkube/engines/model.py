@@ -42,6 +42,15 @@ class Submission(msgspec.Struct, frozen=True):
     adversarial: bool = False
     bindings: dict[str, OutputRef] = {}
 
+    def with_variables(self, variables: Mapping[str, str]) -> Submission:
+        """Return the submission with environment variables for all steps; those of their options win."""
+
+        def added(unit: UnitPlan) -> UnitPlan:
+            program = msgspec.structs.replace(unit.program, env={**variables, **unit.program.env})
+            return msgspec.structs.replace(unit, program=program)
+
+        return msgspec.structs.replace(self, units=tuple(added(unit) for unit in self.units))
+
 
 class Engine(Protocol):
     """Where runs are carried out. All methods are synchronous; `cancel` may come from another thread."""

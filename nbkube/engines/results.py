@@ -27,7 +27,8 @@ from nbkube.storage.model import ObjectStore
 @dataclass(frozen=True)
 class Result(Outcome):
     """An outcome with what a run shows of it. `manifest` is the record's name, "" for a failure; `observed` the digest
-    of what a failed attempt was seen to do."""
+    of what a failed attempt was seen to do, `skipped` the units of the group, counted from 0, whose condition did not
+    hold."""
 
     manifest: str = ""
     cached: bool = False
@@ -38,6 +39,7 @@ class Result(Outcome):
     executed: str = ""
     log: str = ""
     observed: str = ""
+    skipped: tuple[int, ...] = ()
 
 
 class Results:
@@ -121,7 +123,12 @@ class Results:
         seen = {digest: one for digest, one in known.items() if digest in digests} | {
             units[group.first].program.digest: Observed.of(group.outcome)
             for group in groups
-            if group.outcome is not None and group.outcome.failure is None and group.first == group.last
+            # One that was skipped has shown nothing of what it does, one after a failure not all.
+            if group.outcome is not None
+            and group.outcome.failure is None
+            and group.first == group.last
+            and not group.outcome.skipped
+            and not group.rescue
         }
         if seen != known and not self._submission.adversarial:
             with contextlib.suppress(StorageError):
@@ -173,6 +180,7 @@ class Results:
             draws=result.draws,
             seeded=result.seeded,
             contacted=result.contacted,
+            skipped=result.skipped,
         )
 
 
@@ -195,26 +203,30 @@ def _result(manifest: StepManifest, *, cached: bool = False) -> Result:
         metrics=manifest.metrics,
         executed=manifest.executed,
         log=manifest.log,
+        skipped=manifest.skipped,
     )
 
 
 def ended(submission: Submission, group: Group[Result], result: Result) -> list[dict[str, Any]]:
     """Return the events that tell of a group's end, one for each of its units."""
-    phase = "Failed" if result.failure else ("Cached" if result.cached else "Succeeded")
-    return [
-        {
-            "event": "step-ended",
-            "step": submission.units[unit].program.unit,
-            "phase": phase,
-            "seconds": result.seconds,
-            "cpu_seconds": result.cpu_seconds,
-            "peak_memory": result.peak_memory,
-            "cached": result.cached,
-            "manifest": result.manifest,
-            "executed": result.executed,
-            "log": result.log,
-            "observed": result.observed,
-            "failure": msgspec.to_builtins(result.failure) if result.failure else None,
-        }
-        for unit in range(group.first, group.last + 1)
-    ]
+    return [_ended(submission.units[unit], result, unit - group.first) for unit in range(group.first, group.last + 1)]
+
+
+def _ended(unit: UnitPlan, result: Result, position: int) -> dict[str, Any]:
+    skipped = position in result.skipped
+    phase = "Failed" if result.failure else ("Skipped" if skipped else ("Cached" if result.cached else "Succeeded"))
+    return {
+        "event": "step-ended",
+        "step": unit.program.unit,
+        "phase": phase,
+        "reason": f"its condition does not hold: {unit.program.when}" if skipped and not result.failure else "",
+        "seconds": result.seconds,
+        "cpu_seconds": result.cpu_seconds,
+        "peak_memory": result.peak_memory,
+        "cached": result.cached,
+        "manifest": result.manifest,
+        "executed": result.executed,
+        "log": result.log,
+        "observed": result.observed,
+        "failure": msgspec.to_builtins(result.failure) if result.failure else None,
+    }

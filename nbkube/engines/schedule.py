@@ -6,6 +6,9 @@ process and one result. Positions decide everything: unit i sees what the groups
 A unit may start before all earlier ones have finished, when analysis holds it independent. Its result is *final* once
 all earlier units are final and what it was observed to read is still what a unit in its place would read; if not, it
 runs again, on the final state this time. So every unit runs at most once more, and the end is that of notebook order.
+
+After a failure that is final the units with the option `after-failure` run all the same, one after the other: as if the
+notebook had ended above the failing step, and gone on with them alone.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ O = TypeVar("O", bound=Outcome)  # noqa: E741 - the conventional short name of a
 
 @dataclass
 class Group(Generic[O]):
-    """The mutable status of one group, kept at its first unit."""
+    """The mutable status of one group, kept at its first unit; `rescue`: it runs after the failure of the run."""
 
     first: int
     last: int
@@ -55,6 +58,7 @@ class Group(Generic[O]):
     early: bool = False
     outcome: O | None = None
     runs: int = 0
+    rescue: bool = False
 
 
 @dataclass
@@ -68,17 +72,44 @@ class Schedule(Generic[O]):
     groups: dict[int, Group[O]] = field(default_factory=dict)
     final: int = 0
     """All units below this index are final."""
+    broken: int | None = None
+    """The unit whose failure is final and has stopped the run, once nothing else goes on."""
 
     def __post_init__(self) -> None:
         self.groups = {index: Group(index, index) for index in range(len(self.units))}
 
     def ready(self, *, reverse: bool = False) -> Iterator[Group[O]]:
         """Yield pending groups whose predecessors have finished, in notebook order (or against it)."""
+        if self.broken is not None:
+            yield from self._rescues()
+            return
         stop = self.first_failure()
         for first in sorted(self.groups, reverse=reverse):
             group = self.groups[first]
             if group.state is State.PENDING and (stop is None or first < stop) and self.predecessors_done(group):
                 yield group
+
+    def _rescues(self) -> Iterator[Group[O]]:
+        """Yield the next group that runs although the run has failed, if its predecessor of this kind has ended."""
+        for first in self.after_failure():
+            group = self.groups[first]
+            if group.state is State.RUNNING:
+                return
+            if not group.rescue:
+                group.rescue, group.state, group.outcome = True, State.PENDING, None
+            if group.state is State.PENDING:
+                yield group
+                return
+
+    def after_failure(self) -> list[int]:
+        """Return the groups that are to run after the first failure, by their first units."""
+        stop = len(self.units) if self.broken is None else self.broken
+        return [
+            first
+            for first in sorted(self.groups)
+            if first > stop
+            and all(unit.options.after_failure for unit in self.units[first : self.groups[first].last + 1])
+        ]
 
     def predecessors_done(self, group: Group[O]) -> bool:
         """Tell whether everything that a group must wait for has finished."""
@@ -104,6 +135,8 @@ class Schedule(Generic[O]):
         """Yield the outcomes that a unit sees, in notebook order."""
         for first in sorted(self.groups):
             group = self.groups[first]
+            if self.broken is not None and first > self.broken and not group.rescue and unit < len(self.units):
+                continue  # it has run ahead of the step that failed
             if group.last < unit and group.state is State.DONE and group.outcome is not None:
                 yield group.outcome
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nbkube.engines.model import Submission
-from nbkube.runtime.attempt import environment_of
+from nbkube.runtime.spawning import environment_of
 from nbkube.runtime.template import Statements, Template, shared_beginning, supported
 from nbkube.state.snapshot import FileView
 from nbkube.storage.model import ObjectStore

@@ -35,6 +35,7 @@ def write_opened(
     source: Notebook | None,
     store: ObjectStore,
     address: str,
+    keep: bool = False,
 ) -> Opened:
     """Write the notebook of an opened step.
 
@@ -46,9 +47,10 @@ def write_opened(
         source: the notebook the run was made from, as it is now; None where it is gone.
         store: where the run's outputs lie.
         address: what the restoring cell must say to find the store; "" where it finds it by itself.
+        keep: leave a file that exists as it is.
 
     Raises:
-        NbkubeError: the file exists.
+        NbkubeError: the file exists, and is not to be kept.
     """
     outputs = shown_in_run(inputs, store)
     cells = [_markdown(_heading(inputs, position, doubts)), _code(_restoring(inputs, address))]
@@ -64,7 +66,8 @@ def write_opened(
         "nbformat": 4,
         "nbformat_minor": 5,
     }
-    _create(target, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
+    if not (keep and target.exists()):
+        _create(target, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
     return Opened(
         path=target,
         run=inputs.run,
@@ -73,6 +76,7 @@ def write_opened(
         cell=position.cells[0].number if position.cells else 0,
         failed=inputs.failure is not None,
         doubts=tuple(doubts),
+        cell_id=_id(position.cells[0]) if position.cells else "",
     )
 
 
@@ -142,12 +146,16 @@ def _markdown(source: str) -> dict[str, Any]:
     return {"cell_type": "markdown", "id": cell_id, "metadata": {}, "source": source.splitlines(keepends=True)}
 
 
+def _id(cell: CellProgram) -> str:
+    return cell.id or f"cell-{cell.number}"
+
+
 def _code(source: str, cell: CellProgram | None = None, outputs: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     cell_id = "nbkube-restore"
     if cell is not None:
         metadata[SOURCE] = {"cell": cell.number, "id": cell.id, "sha256": source_digest(cell.source)}
-        cell_id = cell.id or f"cell-{cell.number}"
+        cell_id = _id(cell)
     return {
         "cell_type": "code",
         "execution_count": None,

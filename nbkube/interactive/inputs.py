@@ -12,7 +12,7 @@ from nbkube.errors import NotFoundError
 from nbkube.interactive.model import StepInputs
 from nbkube.runs import Run, RunState, StepRun
 from nbkube.runtime.cache import read_manifest
-from nbkube.runtime.program import StepManifest
+from nbkube.runtime.program import StepManifest, StepProgram
 from nbkube.state.model import FileDiff, OutputRef
 from nbkube.storage.model import ObjectStore
 
@@ -66,6 +66,16 @@ def outputs_of(store: ObjectStore, state: RunState, name: str) -> tuple[dict[str
         bindings.update(manifest.outputs)
     left = {key: ref for key, ref in bindings.items() if ref.kind != "deleted"}
     return left, tuple(key for key, ref in own.outputs.items() if ref.kind != "deleted")
+
+
+def programs_of(store: ObjectStore, state: RunState) -> tuple[dict[str, StepProgram], str]:
+    """Return the programs of a run's units by name, and the notebook's folder in the project.
+
+    Raises:
+        NotFoundError: the store no longer has them.
+    """
+    submission = _submission(store, state.run)[0]
+    return {unit.program.unit: unit.program for unit in submission.units}, submission.cwd
 
 
 def folder_of_notebook(inputs: StepInputs) -> str:

@@ -45,7 +45,8 @@ class StepInputs(msgspec.Struct, frozen=True):
 
 class Opened(msgspec.Struct, frozen=True):
     """A notebook written for a step: its `path`, the numbers of the cells that its first cell runs again, the cell to
-    go on at, and why the state may not be what it was (`doubts`, one sentence each)."""
+    go on at (its number in the run's notebook, and its id, which it has in both), and why the state may not be what it
+    was (`doubts`, one sentence each)."""
 
     path: Path
     run: str
@@ -54,6 +55,7 @@ class Opened(msgspec.Struct, frozen=True):
     cell: int
     failed: bool
     doubts: tuple[str, ...] = ()
+    cell_id: str = ""
 
 
 class Restored(msgspec.Struct, frozen=True):

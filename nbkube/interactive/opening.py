@@ -25,7 +25,14 @@ _ID_SHOWN = 6
 
 
 def open_step(
-    store: ObjectStore, state: RunState, step: str, output: Path | None, *, project: Path, default_store: bool
+    store: ObjectStore,
+    state: RunState,
+    step: str,
+    output: Path | None,
+    *,
+    project: Path,
+    default_store: bool,
+    keep: bool = False,
 ) -> Opened:
     """Write the notebook of a step and return what it does.
 
@@ -36,10 +43,11 @@ def open_step(
         output: the file to write; by default `NOTEBOOK-STEP-RUN.ipynb` beside the notebook.
         project: the project's folder, where that of the run is not on this machine.
         default_store: whether the store is the one that is found from the project's folder.
+        keep: leave a file that exists as it is: the step has been opened before.
 
     Raises:
         NotFoundError: there is no such step, or it has not begun.
-        NbkubeError: the file exists.
+        NbkubeError: the file exists, and is not to be kept.
     """
     inputs = inputs_of(store, state, step)
     root = _root(inputs, project)
@@ -49,7 +57,9 @@ def open_step(
     position = position_of(inputs)
     reasons = doubts(inputs, [cell for _, cell in position.replayed], _view(inputs, root, store))
     address = "" if default_store and find_root(target) == root else folder_of(store.url) or store.url
-    return write_opened(inputs, position, reasons, target, source=_source(notebook), store=store, address=address)
+    return write_opened(
+        inputs, position, reasons, target, source=_source(notebook), store=store, address=address, keep=keep
+    )
 
 
 def restore_step(store: ObjectStore, state: RunState, step: str, shell: Any, *, project: Path, work: str) -> Restored:

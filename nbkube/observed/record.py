@@ -63,7 +63,7 @@ def records_of(store: ObjectStore, notebook: str, programs: Sequence[StepProgram
 
 def _record(store: ObjectStore, state: RunState, step: StepRun) -> UnitRecord | None:
     manifest = read_manifest(store, step.manifest)
-    if manifest is None:
+    if manifest is None or manifest.skipped:
         return None
     alone = len(manifest.units) == 1
     outputs = {name: ref for name, ref in manifest.outputs.items() if ":" not in name}

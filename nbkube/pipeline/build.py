@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,7 +12,7 @@ from nbkube.dataflow import analyze
 from nbkube.dataflow.model import Flow, Unit, UnitFlow
 from nbkube.dataflow.parameters import substitute
 from nbkube.dataflow.parse import parse_cell
-from nbkube.errors import Diagnostic, NotebookError, Place
+from nbkube.errors import Diagnostic, NotebookError, Place, Severity
 from nbkube.notebook.model import Notebook
 from nbkube.notebook.names import BadNameError, step_name
 from nbkube.notebook.suggest import did_you_mean
@@ -54,6 +54,14 @@ def check(pipeline: Pipeline) -> None:
         raise NotebookError(diagnostics=pipeline.diagnostics)
 
 
+class _Chosen(NamedTuple):
+    """The options of a step, the settings they come from by option, and the index of its first unit."""
+
+    options: StepOptions
+    settings: Mapping[str, Setting]
+    first: int
+
+
 class _Builder:
     """One notebook on its way to a pipeline; `faults` collects what every stage finds."""
 
@@ -70,16 +78,20 @@ class _Builder:
         units = group(cells)
         self._check_size(units)
         parameters, values = self._parameters(cells, given)
-        analysed = [_with_values(unit, values) for unit in units]
+        chosen = self._options(units, options)
+        analysed = [_with_condition(_with_values(unit, values), chosen[unit.step].options) for unit in units]
         flow = analyze(analysed, file=self.file)
         self.faults += flow.diagnostics
+        known = {one.name: one for one in parameters}
+        for one in chosen.values():
+            self._check_options(one, flow.units[: one.first], known)
         metrics = metric_names(one.cell for one in cells if one.role == "metrics")
         if not metrics and any(one.role == "metrics" for one in cells):
             self._note_no_metrics(cells)
         return Pipeline(
             name=self._name(),
             notebook=self.notebook,
-            steps=self._steps(units, analysed, flow, self._options(units, options, parameters, flow)),
+            steps=self._steps(units, analysed, flow, {step: one.options for step, one in chosen.items()}),
             parameters=parameters,
             metrics=metrics,
             flow=flow,
@@ -131,14 +143,11 @@ class _Builder:
         message = "the pipeline-metrics cells name no metric"
         self.faults.append(Diagnostic("warning", "no-metrics", place, message, hint))
 
-    def _options(
-        self, units: Sequence[PlacedUnit], given: Options, parameters: tuple[Parameter, ...], flow: Flow
-    ) -> dict[str, StepOptions]:
+    def _options(self, units: Sequence[PlacedUnit], given: Options) -> dict[str, _Chosen]:
         defaults, notes = kale_defaults(self.notebook.metadata, Place(self.file))
         self.faults += notes
         overrides = self._given_options(units, given)
-        known = {one.name: one for one in parameters}
-        found: dict[str, StepOptions] = {}
+        found: dict[str, _Chosen] = {}
         cells_of: dict[str, list[PlacedCell]] = {}
         for unit in units:
             cells_of.setdefault(unit.step, []).extend(unit.cells)
@@ -150,9 +159,9 @@ class _Builder:
             said = {one.option for one in settings}
             if unit.kind == "step":
                 settings += [one for one in defaults if one.option not in said]
-            found[unit.step], faults = merge(settings)
+            options, faults = merge(settings)
+            found[unit.step] = _Chosen(options, {one.option: one for one in settings}, index)
             self.faults += faults
-            self._check_options(found[unit.step], settings, flow.units[:index], known)
         return found
 
     def _replaced(self, settings: list[Setting], given: list[Setting]) -> list[Setting]:
@@ -185,18 +194,24 @@ class _Builder:
 
     def _check_options(
         self,
-        options: StepOptions,
-        settings: Sequence[Setting],
+        chosen: _Chosen,
         earlier: Iterable[UnitFlow],
         known: Mapping[str, Parameter],
     ) -> None:
         """Check what options say about each other and about names of the notebook."""
-        places = {one.option: one for one in settings}
+        options = chosen.options
 
-        def fault(option: str, code: str, message: str, hint: str) -> None:
-            where = places[option]
+        def fault(option: str, code: str, message: str, hint: str, severity: Severity = "error") -> None:
+            where = chosen.settings[option]
             text = f"option {option} in {where.source}: {message}"
-            self.faults.append(Diagnostic("error", code, where.place, text, hint))
+            self.faults.append(Diagnostic(severity, code, where.place, text, hint))
+
+        for option, value in (("map", options.map), ("workers", options.workers), ("ps", options.ps)):
+            if value:
+                hint = "take it out, or leave it for a version that knows it"
+                fault(
+                    option, "no-effect-yet", "it has no effect yet; the step runs once, in one process", hint, "warning"
+                )
 
         names = [("when", name) for name in condition_names(options.when)] if options.when else []
         names += [("map", options.map)] if options.map else []
@@ -245,6 +260,10 @@ def _with_values(unit: PlacedUnit, values: Mapping[str, Any]) -> Unit:
         return unit.unit
     cells = tuple(substitute(one.cell, values) if one.role == "parameters" else one.cell for one in unit.cells)
     return msgspec.structs.replace(unit.unit, cells=cells)
+
+
+def _with_condition(unit: Unit, options: StepOptions) -> Unit:
+    return msgspec.structs.replace(unit, when=options.when) if options.when else unit
 
 
 def _lenient_name(written: str) -> str:

@@ -12,6 +12,7 @@ from nbkube.pipeline.model import Secret, Toleration, Volume
 from nbkube.pipeline.quantities import AmountError, memory
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_MODEL = re.compile(r"[a-z](?:[-a-z0-9]{0,38}[a-z0-9])?")
 _SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _QUALIFIED = re.compile(
     rf"(?:{_LABEL}(?:\.{_LABEL})*/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]{{0,61}}[A-Za-z0-9])?",
@@ -170,8 +171,14 @@ def framework(text: str) -> str:
 
 
 def model(text: str) -> str:
-    """Check the name under which a step publishes a model."""
-    return _require(re.compile(_LABEL), text, "name of a model", f"write {slug(text) or 'my-model'}")
+    """Check the name under which a step publishes a model, and the variable or path after it: NAME or NAME=SOURCE."""
+    name, equals, source = text.partition("=")
+    better = re.sub(r"^[^a-z]+", "", slug(name))[:40].rstrip("-") or "my-model"
+    _require(_MODEL, name, "name of a model", f"write {better}{equals}{source[:40]}")
+    parts = source.split("/")
+    if equals and (not source.isprintable() or len(source) > 200 or not all(parts) or ".." in parts):
+        raise AmountError(f"{shown(source)} is neither a variable nor a path in the project", f"write {name}=VARIABLE")
+    return text
 
 
 def variable(text: str) -> str:

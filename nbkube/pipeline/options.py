@@ -89,7 +89,7 @@ _TABLE = (
     Option("ps", "COUNT", "parameter servers", _PROCESSES, schema=_COUNT),
     Option("chief", "", "one more process leads the workers", values.flag, "flag", _FLAG),
     Option("framework", "NAME", "tensorflow or pytorch", values.framework, schema={"enum": ["tensorflow", "pytorch"]}),
-    Option("model", "NAME", "publish the step's model under this name", values.model),
+    Option("model", "NAME[=VARIABLE | =PATH]", "register the step's model under this name", values.model),
     Option("labels", "KEY:VALUE", "label of the pod (Kale)", values.label, "table", public=False),
     Option("annotations", "KEY:VALUE", "annotation of the pod (Kale)", values.annotation, "table", public=False),
 )  # fmt: skip

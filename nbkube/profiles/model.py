@@ -16,8 +16,10 @@ class StoreAccess(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab
     """The store, as this machine and as pods see it.
 
     `url` is a folder or `s3://BUCKET/PREFIX`; `endpoint` the S3 server's URL for this machine, `pod_endpoint` for pods
-    ("" = the same); `secret` the name of the Kubernetes Secret whose keys become the AWS variables of pods; `ca` a file
-    on this machine with the certificate authority of both.
+    ("" = the same); `files` is where names in `nbkube.storage()` begin, `data` where those of `nbkube.data()` do, both
+    `s3://BUCKET/PREFIX` of the same server ("" = as this machine's environment has it); `secret` the name of the
+    Kubernetes Secret whose keys become the AWS variables of pods; `ca` a file on this machine with the certificate
+    authority of both.
     """
 
     url: str = ""
@@ -26,12 +28,15 @@ class StoreAccess(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab
     region: str = ""
     secret: str = ""
     ca: str = ""
+    files: str = ""
+    data: str = ""
 
     def variables(self, *, pods: bool = False) -> dict[str, str]:
-        """Return the AWS variables that lead to the S3 server and are no secrets: endpoint and region, here also the
-        certificate authority."""
+        """Return the variables that lead to the S3 server and to data, no secrets: endpoint and region, here also the
+        certificate authority, and the places at which `nbkube.storage()` and `nbkube.data()` begin."""
         endpoint = (self.pod_endpoint or self.endpoint) if pods else self.endpoint
         found = {"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": self.region, "AWS_CA_BUNDLE": "" if pods else self.ca}
+        found |= {"NBKUBE_STORAGE": self.files, "NBKUBE_DATA": self.data}
         return {name: value for name, value in found.items() if value}
 
 

@@ -90,6 +90,13 @@ def _store(value: Any) -> str:
     return text
 
 
+def _bucket(value: Any) -> str:
+    text = _store(value)
+    if text and not text.startswith("s3://"):
+        raise AmountError(f"{text!r} is in no bucket", "write s3://BUCKET/PREFIX, which pods can reach, too")
+    return text
+
+
 def _endpoint(value: Any) -> str:
     text = _text(value)
     parts = urlsplit(text)
@@ -120,6 +127,8 @@ _TABLE = (
     Setting("store.secret", '"NAME"', "Kubernetes Secret that gives pods their AWS variables",
             functools.partial(_subdomain, "secret", "nbkube-store", 253)),
     Setting("store.ca", '"FILE"', "certificate authority of the endpoints, where it is an own one", _text),
+    Setting("store.files", '"s3://BUCKET/PREFIX"', "where names in nbkube.storage() begin, here and in pods", _bucket),
+    Setting("store.data", '"s3://BUCKET/PREFIX"', "where names in nbkube.data() begin, here and in pods", _bucket),
     Setting("registry", '"HOST[:PORT][/PATH]"', "where images are pushed; steps may use all images below it",
             functools.partial(_matching, _REGISTRY, "registry", "registry.example:5000/team-a", 253)),
     Setting("image", '"REFERENCE"', "image of steps that name none", _image),

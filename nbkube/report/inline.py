@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
+from nbkube.preflight.amounts import shown
 from nbkube.report.graph import draw_graph
 from nbkube.report.model import Report, ReportEdge, ReportStep
 from nbkube.report.page import SIGNS, duration
+
+if TYPE_CHECKING:
+    from nbkube.cluster.capacity import Capacity
 
 _STYLE = """
 .nbkube-out svg.graph{display:block;max-width:100%;height:auto}
@@ -20,7 +26,13 @@ _STYLE = """
 .nbkube-out svg.graph path.tip{fill:var(--jp-ui-font-color2,#666)}
 .nbkube-out svg.graph text.carried{font:11px ui-monospace,monospace;paint-order:stroke;
 stroke:var(--jp-layout-color0,#fff);stroke-width:5px}
+.nbkube-out pre{background:var(--jp-layout-color1,#fff);border:1px solid var(--jp-border-color2,#ddd);
+max-height:420px;overflow:auto;padding:6px 8px;white-space:pre}
+.nbkube-out .bar{background:var(--jp-layout-color3,#bbb);border-radius:3px;display:inline-block;height:7px;width:120px}
+.nbkube-out .bar span{background:var(--jp-brand-color1,#1976d2);border-radius:3px;display:block;height:100%}
 """
+_MOST_LINES = 5000
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b-\x1f]")
 
 
 def pipeline_html(name: str, steps: Sequence[ReportStep], edges: Sequence[ReportEdge], notes: Iterable[str]) -> str:
@@ -42,6 +54,41 @@ def run_html(report: Report) -> str:
     head = "<tr><th>step</th><th>state</th><th>time</th><th></th></tr>"
     table = f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
     return _frame(f"<p>{facts}</p>{f'<p>{metrics}</p>' if metrics else ''}{table}")
+
+
+def log_html(text: str) -> str:
+    """Return the log of a run as a box that scrolls; of a very long one the end."""
+    lines = _ESCAPES.sub("", text).splitlines()
+    left = len(lines) - _MOST_LINES
+    before = f"<p>The first {left:,} lines are left out here; `nbkube logs` prints them.</p>" if left > 0 else ""
+    shown = "\n".join(lines[-_MOST_LINES:]) if lines else "Nothing was shown."
+    return _frame(f'{before}<pre tabindex="0">{escape(shown)}</pre>')
+
+
+def capacity_html(capacity: Capacity, place: str) -> str:
+    """Return what is free, node by node, and the quotas."""
+    rows = [
+        _room(node.name if name == "cpu" else "", name, None if node.free is None else node.free.get(name, 0.0), total)
+        for node in capacity.nodes
+        for name, total in sorted(node.allocatable.items())
+        if name in ("cpu", "memory") or "/" in name
+    ]
+    rows += [
+        _room(f"quota {quota.name}", name, hard - quota.used.get(name, 0.0), hard)
+        for quota in capacity.quotas
+        for name, hard in sorted(quota.hard.items())
+    ]
+    hidden = f"<p>Not visible to you: {escape(', '.join(capacity.hidden))}</p>" if capacity.hidden else ""
+    head = f"<p><b>{escape(place)}</b>, from {escape(capacity.source)}</p>"
+    return _frame(f"{head}<table><tbody>{''.join(rows)}</tbody></table>{hidden}")
+
+
+def _room(place: str, name: str, free: float | None, total: float) -> str:
+    used = 0 if free is None or total <= 0 else round(100 * min(1.0, max(0.0, 1 - free / total)))
+    said = shown(name, total) if free is None else f"{shown(name, free)} of {shown(name, total)} free"
+    bar = f'<span class="bar"><span style="width:{used}%"></span></span>'
+    label = "CPUs" if name == "cpu" else name
+    return f"<tr><th>{escape(place)}</th><td>{escape(label)}</td><td>{bar}</td><td>{escape(said)}</td></tr>"
 
 
 def _row(step: ReportStep) -> str:

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from nbkube.runs.model import Live, Phase, Process, Run, RunEvent, RunNotes, RunState, RunUnit, StepRun
+from nbkube.runs.model import (
+    Live,
+    Phase,
+    Process,
+    Run,
+    RunEvent,
+    RunNotes,
+    RunQuery,
+    RunRow,
+    RunState,
+    RunUnit,
+    StepRun,
+    row_of,
+)
+from nbkube.runs.shown import StepLog
 from nbkube.runs.store import Recorder, RunStore, new_run_id
 from nbkube.runs.watch import Seen
 
@@ -14,10 +28,14 @@ __all__ = [
     "Run",
     "RunEvent",
     "RunNotes",
+    "RunQuery",
+    "RunRow",
     "RunState",
     "RunStore",
     "RunUnit",
     "Seen",
+    "StepLog",
     "StepRun",
     "new_run_id",
+    "row_of",
 ]

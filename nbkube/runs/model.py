@@ -202,3 +202,77 @@ class RunNotes(msgspec.Struct, frozen=True, omit_defaults=True):
 
     labels: tuple[str, ...] = ()
     note: str = ""
+
+
+class RunRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A run as lists show it.
+
+    `root` is its project's folder, `current` the steps that are running, `done` of `total` steps have a result, `steps`
+    has phase and cell of those that have begun; `seconds` and `created` are as in `RunState` and `Run`.
+    """
+
+    id: str
+    phase: Phase
+    created: float
+    notebook: str = ""
+    root: str = ""
+    name: str = ""
+    reason: str = ""
+    started: float = 0.0
+    seconds: float = 0.0
+    done: int = 0
+    total: int = 0
+    current: str = ""
+    steps: dict[str, str] = {}
+    experiment: str = ""
+    place: str = ""
+    parameters: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
+    labels: tuple[str, ...] = ()
+    note: str = ""
+
+
+class RunQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs: older than `before`, at most `limit`; "" fits all. `text` is sought in names, notes and values."""
+
+    before: str = ""
+    limit: int = 100
+    text: str = ""
+    phase: str = ""
+    experiment: str = ""
+    notebook: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every run fits."""
+        return not (self.text.strip() or self.phase or self.experiment or self.notebook)
+
+
+def row_of(state: RunState, notes: RunNotes) -> RunRow:
+    """Return a run as a row."""
+    run = state.run
+    return RunRow(
+        id=state.id,
+        phase=state.phase,
+        created=run.created,
+        notebook=run.notebook,
+        root=run.root,
+        name=run.name,
+        reason=state.reason,
+        started=state.started,
+        seconds=state.seconds,
+        done=sum(step.phase in ("Succeeded", "Cached") for step in state.steps),
+        total=len(state.steps),
+        current=", ".join(step.name for step in state.steps if step.phase == "Running"),
+        steps={
+            step.name: f"{step.phase.value} {step.cell or ''}".strip()
+            for step in state.steps
+            if step.phase is not Phase.PENDING
+        },
+        experiment=run.experiment,
+        place=run.profile or run.engine,
+        parameters=run.parameters,
+        metrics=state.metrics,
+        labels=notes.labels,
+        note=notes.note,
+    )

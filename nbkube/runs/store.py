@@ -10,22 +10,27 @@ A line cut short by a crash is left out; the lines before it count.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from nbkube.errors import NotFoundError, RunError, StorageError
 from nbkube.runs.lines import events_folder, events_name, live_folder, live_name, run_name, whole_lines
-from nbkube.runs.model import Live, Phase, Run, RunEvent, RunNotes, RunState
+from nbkube.runs.model import Live, Phase, Run, RunEvent, RunNotes, RunQuery, RunRow, RunState, row_of
 from nbkube.runs.process import is_alive, this_process
 from nbkube.runs.replay import replay
+from nbkube.runs.shown import StepLog
 from nbkube.runs.watch import Seen, watch
 from nbkube.storage.model import ObjectStore
 from nbkube.storage.seal import check_line, seal, unsealed
+
+if TYPE_CHECKING:
+    from nbkube.runs.index import RunIndex
 
 _Line = TypeVar("_Line")
 _LETTERS = "0123456789bcdfghjklmnpqrstvwxz"
@@ -55,6 +60,12 @@ class RunStore:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
+    @functools.cached_property
+    def _index(self) -> RunIndex:
+        from nbkube.runs.index import RunIndex
+
+        return RunIndex(self._store)
+
     def create(self, run: Run) -> Recorder:
         """Write a new run's submission; return the recorder that takes its events.
 
@@ -81,6 +92,7 @@ class RunStore:
         """Add one event durably, from whatever process."""
         stamped = event if event.time else msgspec.structs.replace(event, time=time.time())
         self._store.append(events_name(run_id, _writer()), _line(stamped), durable=True)
+        self._index.forget(run_id)
 
     def run(self, run_id: str) -> Run:
         """Return a run's submission."""
@@ -125,6 +137,14 @@ class RunStore:
             names = [name for name in names if name == live_name(run_id, step, attempt)]
         return _lines(self._store.read(names[-1]), Live) if names else []
 
+    def step_log(self, run_id: str, step: str) -> StepLog:
+        """Return what reads on in what a step shows.
+
+        Raises:
+            NotFoundError: there is no such run or step.
+        """
+        return StepLog(self._store, lambda: self.load(run_id), step)
+
     def watch(self, run_id: str, *, live: bool = True, pause: float | None = None) -> Iterator[Seen]:
         """Yield a run's events and what its steps show (`Live`), from its beginning until it has ended or is lost.
 
@@ -146,21 +166,17 @@ class RunStore:
         names = list(self._store.list(f"runs/{run_id}/"))
         for name in sorted(names, key=lambda one: one.endswith("/run.json")):  # last: until then it can be removed
             self._store.remove(name)
+        self._index.forget(run_id)
 
-    def page(self, *, before: str = "", limit: int = 100, notebook: str | None = None) -> tuple[list[RunState], int]:
-        """Return at most `limit` runs older than the run `before`, the newest first, and the number of all runs."""
+    def rows(self, wanted: RunQuery) -> tuple[list[RunRow], int]:
+        """Return the runs that were asked for, the newest first, and the number of all runs."""
         ids = list(self._store.folders("runs/"))
-        found: list[RunState] = []
-        for run_id in reversed(ids):
-            if len(found) >= limit:
-                break
-            if before and run_id >= before:
-                continue
-            with contextlib.suppress(NotFoundError, StorageError):  # half removed, or written by another version
-                run = self.run(run_id)
-                if notebook in (None, run.notebook):
-                    found.append(replay(run, self.events(run_id), is_alive))
-        return found, len(ids)
+        return self._index.rows(ids, wanted, self._row), len(ids)
+
+    def _row(self, run_id: str) -> RunRow | None:
+        with contextlib.suppress(NotFoundError, StorageError):  # half removed, or written by another version
+            return row_of(self.load(run_id), self.notes(run_id))
+        return None
 
     def notes(self, run_id: str) -> RunNotes:
         """Return what people have written on a run."""
@@ -175,6 +191,7 @@ class RunStore:
         unique = old.labels if labels is None else tuple(dict.fromkeys(one for one in labels if one))
         new = RunNotes(unique, old.note if note is None else note)
         self._store.write(f"runs/{run_id}/notes.json", msgspec.json.encode(new))
+        self._index.forget(run_id)
         return new
 
     def list(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
 import signal
@@ -11,14 +10,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from nbkube.runtime.connection import Connection, StepProcess, spawn
+from nbkube.runtime.connection import Connection
 from nbkube.runtime.program import Failure, StepProgram, StepResult, StepTask
+from nbkube.runtime.spawning import SETTLE, Ahead, StepProcess, environment_of, private_folder, spawn
 from nbkube.runtime.template import Statements, Template, TemplateError
 from nbkube.runtime.transcript import Transcript
 from nbkube.state.model import FileDiff, FileReads, OutputRef
@@ -26,24 +26,10 @@ from nbkube.state.snapshot import FileView
 from nbkube.state.workspace import Workspace, prepare
 from nbkube.storage.model import ObjectStore
 
-INLINE = "module://matplotlib_inline.backend_inline"
-
-SETTLE = 30.0
-"""Seconds that processes which a step has started may run on after its good end."""
-
 _START = 120.0
 """Seconds in which a process is ready even on a machine that has much to do."""
 
 Event = dict[str, Any]
-
-
-def environment_of(env: Mapping[str, str], hash_seed: str = "0") -> dict[str, str]:
-    """Return the environment of a step process whose options set the variables `env`."""
-    return {"MPLBACKEND": INLINE, **os.environ, **env, "PYTHONHASHSEED": hash_seed}
-
-
-def _private_folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="nbkube-"))
 
 
 class Executed(msgspec.Struct, frozen=True):
@@ -76,6 +62,7 @@ class Attempt:
         settle: seconds that processes left behind may take to end by themselves.
         warm: the template to fork the process from if it can be, and the statements worth waiting for; without one a
             new interpreter is started.
+        ahead: a process that was started early, to be taken where it suits.
     """
 
     def __init__(
@@ -88,6 +75,7 @@ class Attempt:
         python: str = sys.executable,
         settle: float = SETTLE,
         warm: tuple[Template, Statements] | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self._task = task
         self._view = view
@@ -96,6 +84,11 @@ class Attempt:
         self._python = python
         self._settle = settle
         self._warm = warm
+        self._ahead = None
+        if ahead is not None and settle == SETTLE and ahead.environment == self._environment():
+            self._ahead = ahead
+        elif ahead is not None:
+            ahead.close()
         self._forked = False
         self._secret = secrets.token_hex(16)
         self._inherited = FileReads()
@@ -115,7 +108,7 @@ class Attempt:
             StateError: the workspace cannot be prepared.
         """
         self._started = time.monotonic()
-        self._private = _private_folder()
+        self._private = self._ahead.private if self._ahead else private_folder()
         self._transcript = Transcript(self._on_event)
         self._transcript.expect(self._task.program.cells)
         self._transcript.begin(self._secret)
@@ -212,7 +205,7 @@ class Attempt:
         if self._warm is None:
             return None
         template, goal = self._warm
-        environment = environment_of(self._task.program.env, self._task.hash_seed)
+        environment = self._environment()
         options = (self._settle, str(self._private))
         try:
             process, self._inherited = template.fork(
@@ -224,11 +217,17 @@ class Attempt:
         self._forked = True
         return process
 
+    def _environment(self) -> dict[str, str]:
+        return environment_of(self._task.program.env, self._task.hash_seed)
+
     def _start(self) -> Connection:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            return self._connection_to(ahead.process)
         return self._connection_to(
             spawn(
                 [self._python, "-m", "nbkube.runtime"],
-                environment_of(self._task.program.env, self._task.hash_seed),
+                self._environment(),
                 [str(self._settle), str(self._private)],
             )
         )
@@ -256,7 +255,7 @@ class Attempt:
             connection.drop()
             self._transcript.restart()
             shutil.rmtree(self._private, ignore_errors=True)  # the watcher that was dropped removes it, too
-            self._private = _private_folder()
+            self._private = private_folder()
             self._forked, self._inherited = False, FileReads()
             self._connection = connection = self._start()
         self._say_why(reason)
@@ -363,6 +362,9 @@ class Attempt:
         return seen[0].joined(self._inherited), seen[1]
 
     def _clear(self) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
         if self._started:
             self._transcript.discard()
             shutil.rmtree(self._private, ignore_errors=True)

@@ -7,73 +7,16 @@ import json
 import os
 import selectors
 import signal
-import socket
-import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from nbkube.runtime.kernel import session_members
+from nbkube.runtime.spawning import StepProcess
 from nbkube.runtime.transcript import Transcript
 
-PACKAGE_PLACE = Path(__file__).parents[2]
 _DRAIN = 1.0
 """Seconds to wait for the end of the pipes after the last known process has gone."""
-
-
-@dataclass(frozen=True)
-class StepProcess:
-    """A step process and its watcher as the parent holds them: two sockets, two pipes, and how to wait for the end.
-
-    `started` is the process that was started for it, None for one that a template has forked.
-    """
-
-    control: socket.socket
-    watch: socket.socket
-    stdout: IO[bytes]
-    stderr: IO[bytes]
-    started: subprocess.Popen[bytes] | None = None
-
-    def wait(self) -> int | None:
-        """Wait until the watcher has gone; return its exit status if it can be known."""
-        return None if self.started is None else self.started.wait()
-
-    def close(self) -> None:
-        """Let go of sockets and pipes; a process that was started for it is waited for."""
-        self.control.close()
-        self.watch.close()
-        self.wait()
-        self.stdout.close()
-        self.stderr.close()
-
-
-def spawn(command: Sequence[str], environment: Mapping[str, str], options: Sequence[str]) -> StepProcess:
-    """Start a step process as a new interpreter.
-
-    Args:
-        command: the interpreter and its options, up to the module's arguments.
-        environment: the process's environment.
-        options: the seconds that processes left behind may take to end by themselves, and the step's private folder.
-    """
-    own_control, control = socket.socketpair()
-    own_watch, watch = socket.socketpair()
-    with control, watch:
-        process = subprocess.Popen(
-            [*command, str(control.fileno()), str(watch.fileno()), *options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            # Where this very package is found, whatever the interpreter has installed.
-            cwd=PACKAGE_PLACE,
-            env=dict(environment),
-            pass_fds=(control.fileno(), watch.fileno()),
-            start_new_session=True,
-        )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    return StepProcess(own_control, own_watch, process.stdout, process.stderr, process)
 
 
 class Connection:

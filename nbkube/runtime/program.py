@@ -42,7 +42,8 @@ class StepProgram(msgspec.Struct, frozen=True, omit_defaults=True):
     `reads`: names expected to be loaded (a hint for prefetch and for the cache key; the truth is observed).
     `metrics`: names whose values at the end are the run's metrics. `seeded`: random state travels because a cell up
     to this one seeds it. `history`: `_`, `Out`, `In` travel. `env`: environment variables of the step's options.
-    `filename`: notebook path relative to the project, for tracebacks.
+    `filename`: notebook path relative to the project, for tracebacks. `when`: the condition without which the cells are
+    not run ("": none), an expression of names and literals that calls nothing.
     """
 
     unit: str
@@ -56,6 +57,7 @@ class StepProgram(msgspec.Struct, frozen=True, omit_defaults=True):
     history: bool = False
     filename: str = ""
     kind: str = "step"
+    when: str = ""
 
 
 class StepTask(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -111,7 +113,8 @@ class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
     site-packages and the standard library. `opened`, `listed`, `missed`: absolute paths as seen by the audit hook;
     `replaced`: files opened so that their old content went before any of it was read. `draws`: global generators of
     random numbers that were drawn from; `seeded`: a cell has set a seed at run time. `contacted`: hosts that Python
-    code of the process has connected to.
+    code of the process has connected to. `skipped`: the units, counted from 0 in their process, whose condition did
+    not hold, so that no cell of theirs was run.
     """
 
     outputs: dict[str, OutputRef] = {}
@@ -132,6 +135,7 @@ class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
     draws: tuple[str, ...] = ()
     seeded: bool = False
     contacted: tuple[str, ...] = ()
+    skipped: tuple[int, ...] = ()
 
 
 class StepManifest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -139,7 +143,8 @@ class StepManifest(msgspec.Struct, frozen=True, omit_defaults=True):
 
     The key finds candidates; the proof (`reads`, `files`, `distributions`) must match the present for a hit.
     `executed`: digest of the executed cells as notebook JSON; `log`: digest of the captured output. `units`: the
-    units this result stands for (more than one where unstorable values fused them).
+    units this result stands for (more than one where unstorable values fused them); `skipped` those of them, counted
+    from 0, that were not run since their condition did not hold.
     """
 
     schema: int
@@ -163,3 +168,4 @@ class StepManifest(msgspec.Struct, frozen=True, omit_defaults=True):
     draws: tuple[str, ...] = ()
     seeded: bool = False
     contacted: tuple[str, ...] = ()
+    skipped: tuple[int, ...] = ()

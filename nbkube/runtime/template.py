@@ -19,9 +19,9 @@ from typing import Any
 import msgspec
 
 from nbkube.errors import NbkubeError
-from nbkube.runtime.connection import PACKAGE_PLACE, StepProcess
 from nbkube.runtime.packets import PIECE, receive, send
 from nbkube.runtime.program import Opening, ReplayProgram, StepProgram
+from nbkube.runtime.spawning import PACKAGE_PLACE, StepProcess
 from nbkube.state.model import FileReads
 from nbkube.state.proof import matches
 from nbkube.state.snapshot import FileView, Node

@@ -76,6 +76,8 @@ class Worker:
         self._failure: Failure | None = None
         self._begun = False
         self._metrics: dict[str, Any] = {}
+        self._units = 0
+        self._skipped: list[int] = []
         self._module_files: tuple[str, ...] = ()
 
     def watch(self) -> None:
@@ -165,19 +167,38 @@ class Worker:
     async def _run_unit(self, program: StepProgram) -> None:
         holes: dict[str, str] = {}
         self._failure = None if self._begun else await self._begin(program)
-        if self._failure is None:
+        holds = self._failure is None and self._holds(program)
+        if holds:
             self._failure = await self._run_cells(program)
         if self._failure is None:
             await self._settle()
             try:
                 holes = self._values.publish(program)
-                self._take_metrics(program)
+                if holds:
+                    self._take_metrics(program)
             except NbkubeError as error:
                 kind = "unstorable" if isinstance(error, StateError) else "internal"
                 self._failure = Failure(kind, str(error), type=type(error).__name__)
         self._channel.flush_all()
         failure = msgspec.to_builtins(self._failure) if self._failure is not None else None
         self._channel.place({"event": "executed", "failure": failure, "holes": holes})
+
+    def _holds(self, program: StepProgram) -> bool:
+        """Tell whether the unit's condition holds, so that its cells are to run; it may also be what fails."""
+        at, self._units = self._units, self._units + 1
+        if not program.when:
+            return True
+        try:
+            # Checked when the notebook was read: names, literals and operators, no call, no attribute.
+            holds = bool(eval(program.when, {"__builtins__": {}}, self._values.namespace))
+        except Exception as error:  # noqa: BLE001 - operators run code of the notebook's classes
+            message = f"the condition {program.when} cannot be decided: {error}"
+            cell = program.cells[0]
+            self._failure = Failure("error", message, cell.number, cell.id, type=type(error).__name__)
+            return False
+        if not holds:
+            self._skipped.append(at)
+        return holds
 
     async def _begin(self, program: StepProgram) -> Failure | None:
         """Bring the process to where the cells begin. Later units of this process go on from where it then is."""
@@ -302,6 +323,7 @@ class Worker:
     def _finish(self) -> None:
         self._observation.stop()
         result: dict[str, Any] = {"failure": self._failure, "metrics": self._metrics}
+        result["skipped"] = tuple(self._skipped)
         self._observation.into(result)
         self._module_files = result["module_files"]
         self._values.into(result)

@@ -16,7 +16,7 @@ from typing import Any
 
 from nbkube.client import Client
 from nbkube.errors import NbkubeError
-from nbkube.runs import RunState
+from nbkube.runs import RunQuery, RunRow
 
 SCHEMA_ID = "urn:nbkube:run"
 SCHEMA = {
@@ -41,6 +41,7 @@ SCHEMA = {
     "required": ["run", "notebook", "phase", "done", "total", "steps"],
 }
 _BUSY, _IDLE = 0.1, 1.0
+"""Seconds between two looks; at a bucket, where each costs requests, it is always the longer time."""
 _QUIET_AFTER = 60.0
 _NEWEST = 20
 
@@ -74,44 +75,50 @@ class Watcher:
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            pause = _IDLE
             going = False
             for project, known in list(self._projects.items()):
-                moved = await loop.run_in_executor(self._threads, _moved, project, known)
+                moved, near = await loop.run_in_executor(self._threads, _moved, project, known)
                 for event in moved:
                     self._emit(event)
-                going = going or any(one["phase"] in ("Pending", "Running", "Paused") for one in known.values())
+                if any(one["phase"] in ("Pending", "Running", "Paused") for one in known.values()):
+                    going, pause = True, _BUSY if near else pause
             if not going and time.monotonic() - self._asked > _QUIET_AFTER:
                 return
-            await asyncio.sleep(_BUSY if going else _IDLE)
+            await asyncio.sleep(pause)
 
 
-def _moved(project: Path, known: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the events of runs that have moved on since the last look, and note them in `known`."""
-    try:
-        states, _ = Client(project).page(limit=_NEWEST)
-    except (NbkubeError, OSError):
-        return []
+def _moved(project: Path, known: dict[str, dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+    """Return the events of runs that have moved on since the last look, and note them in `known`.
+
+    Also tell whether the runs lie on this machine.
+    """
+    client = Client(project)
     first = not known
     moved: list[dict[str, Any]] = []
-    for state in states:
-        event = _event(state)
-        if known.get(state.id) != event:
-            known[state.id] = event
-            if not first or not state.phase.ended:
+    try:
+        rows, _ = client.rows(RunQuery(limit=_NEWEST))
+        near = client.store_url.startswith("file:")
+    except (NbkubeError, OSError):
+        return [], False
+    for row in rows:
+        before = known.get(row.id)
+        if row.phase.ended and before is not None and before["phase"] == row.phase.value:
+            continue
+        event = _event(row)
+        if before != event:
+            known[row.id] = event
+            if not first or not row.phase.ended:
                 moved.append(event)
-    return moved
+    return moved, near
 
 
-def _event(state: RunState) -> dict[str, Any]:
+def _event(row: RunRow) -> dict[str, Any]:
     return {
-        "run": state.id,
-        "notebook": state.run.notebook,
-        "phase": state.phase.value,
-        "done": sum(step.phase in ("Succeeded", "Cached") for step in state.steps),
-        "total": len(state.steps),
-        "steps": {
-            step.name: f"{step.phase.value} {step.cell or ''}".strip()
-            for step in state.steps
-            if step.phase != "Pending"
-        },
+        "run": row.id,
+        "notebook": row.notebook,
+        "phase": row.phase.value,
+        "done": row.done,
+        "total": row.total,
+        "steps": row.steps,
     }

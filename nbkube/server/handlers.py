@@ -156,18 +156,19 @@ class RouteHandler(APIHandler):
         """Send what a step shows, now and as it comes. Each event's id is the piece to go on with after a break."""
         query: model.LogQuery = arguments[-1]
         start = max(query.start, _count(self.request.headers.get("Last-Event-ID", "")))
+        query = msgspec.structs.replace(query, start=start)
+        read = await self.in_thread(route.call, self.service, *arguments[:-1], query)
         ended, silent = False, 0.0
         while not ended:
-            query = msgspec.structs.replace(query, start=start)
-            pieces, start, ended = await self.in_thread(route.call, self.service, *arguments[:-1], query)
+            pieces, end, ended = await self.in_thread(read)
             if not self._headers_written:
                 self.set_header("Content-Type", "text/event-stream")
                 self.set_header("X-Accel-Buffering", "no")
             if pieces or ended or silent >= _ALIVE or not self._headers_written:
-                self.write(_events(pieces, start, ended=ended) or b": here\n\n")
+                self.write(_events(pieces, end, ended=ended) or b": here\n\n")
                 await self.flush()
                 silent = 0.0
-            if not ended:
+            if not ended and not pieces:
                 await asyncio.sleep(_LOOK)
                 silent += _LOOK
         await self.finish()
@@ -237,13 +238,9 @@ def _pattern(path: str) -> str:
     return path.replace("{run}", "(?P<run>[^/]+)")
 
 
-def _events(pieces: Iterable[tuple[int, model.LogPiece]], end: int, *, ended: bool) -> bytes:
-    """Return pieces of a log as server-sent events, many lines of one stream together in one event."""
-    found = list(pieces)
-    body = b""
-    if found:
-        data = msgspec.json.encode([piece for _, piece in found])
-        body = b"id: %d\nevent: log\ndata: %b\n\n" % (end, data)
+def _events(pieces: list[model.LogPiece], end: int, *, ended: bool) -> bytes:
+    """Return pieces of a log as server-sent events, many lines together in one event."""
+    body = b"id: %d\nevent: log\ndata: %b\n\n" % (end, msgspec.json.encode(pieces)) if pieces else b""
     return body + (b"id: %d\nevent: end\ndata: {}\n\n" % end if ended else b"")
 
 

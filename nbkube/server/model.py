@@ -381,11 +381,12 @@ class StepBody(Body, frozen=True, kw_only=True):
 
 
 class OpenedStep(Struct, frozen=True, kw_only=True):
-    """A notebook written for a step: `path` as Jupyter names it, the cell to go on at, and where its state may differ
-    from the run's."""
+    """A notebook written for a step: `path` as Jupyter names it, the cell to go on at (its number in the run's
+    notebook, its id in both), and where its state may differ from the run's."""
 
     path: str
     cell: int
+    cell_id: str
     doubts: tuple[str, ...]
 
 

@@ -11,9 +11,8 @@ import csv
 import io
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -21,11 +20,12 @@ from nbkube import __version__
 from nbkube.client import STORE_FOLDER, Client
 from nbkube.errors import NbkubeError, NotebookError, NotFoundError, RunError
 from nbkube.pipeline import option_schema
-from nbkube.runs import RunState
+from nbkube.runs import RunQuery
 from nbkube.server import model, views
 from nbkube.state.summary import is_code
 from nbkube.storage.files import Storage
 
+Shown = tuple[list[model.LogPiece], int, bool]
 HERE = "local"
 _LOCAL = model.Place(name=HERE, engine=HERE, detail="this machine; each step in a process of its own")
 _PREVIEW_BYTES = 64 << 10
@@ -123,23 +123,27 @@ class Service:
     def runs(self, query: model.RunQuery) -> model.RunPage:
         """List runs, the newest first, page by page."""
         client = self._client(query)
-        found: list[model.RunSummary] = []
-        before, total = query.before, 0
-        only = self._in_project(client, query.path) if query.notebook else None
-        while len(found) < query.limit:
-            wanted = query.limit - len(found)
-            states, total = client.page(before=before, limit=wanted, notebook=only)
-            found += [row for state in states if _fits(row := self._summary(client, state), query)]
-            before = states[-1].id if len(states) == wanted else ""
-            if not before:
-                break
-        return model.RunPage(runs=tuple(found), next=before, total=total)
+        wanted = RunQuery(
+            before=query.before,
+            limit=query.limit,
+            text=query.text,
+            phase=query.phase,
+            experiment=query.experiment,
+            notebook=self._in_project(client, query.path) if query.notebook else "",
+        )
+        rows, total = client.rows(wanted)
+        return model.RunPage(
+            runs=tuple(views.summary(row, self._jupyter_path(row.root, row.notebook)) for row in rows),
+            next=rows[-1].id if len(rows) == query.limit else "",
+            total=total,
+        )
 
     def run(self, run: str, query: model.InProject) -> model.RunDetail:
         """Show one run."""
         client = self._client(query)
         state = client.status(run)
-        return views.detail(state, client.notes(state.id), self._jupyter_path(state))
+        path = self._jupyter_path(state.run.root, state.run.notebook)
+        return views.detail(state, client.notes(state.id), path, client.waiting(state))
 
     def stop(self, run: str, query: model.InProject) -> model.RunDetail:
         """Cancel a run; what is finished is kept."""
@@ -169,10 +173,10 @@ class Service:
 
     def open(self, run: str, query: model.InProject, body: model.StepBody) -> model.OpenedStep:
         """Write a notebook that goes on where a step began or failed; a kernel that runs its first cell is there."""
-        opened = self._client(query).open_step(run, body.step)
+        opened = self._client(query).open_step(run, body.step, keep=True)
         place = opened.path.resolve()
         path = place.relative_to(self._root).as_posix() if place.is_relative_to(self._root) else ""
-        return model.OpenedStep(path=path, cell=opened.cell, doubts=opened.doubts)
+        return model.OpenedStep(path=path, cell=opened.cell, cell_id=opened.cell_id, doubts=opened.doubts)
 
     # -- what runs have left -----------------------------------------------------------------------------------------
 
@@ -229,12 +233,19 @@ class Service:
 
         return render_report(self._client(query).report(run))
 
-    def shown(self, run: str, query: model.LogQuery) -> tuple[list[tuple[int, model.LogPiece]], int, bool]:
-        """Return what a step has shown from a piece on, with the number of each; the next number; whether it ends."""
-        pieces, end, ended = self._client(query).shown(run, query.step, query.start)
-        first = end - len(pieces)
-        numbered = [(first + index, views.log_piece(piece)) for index, piece in enumerate(pieces)]
-        return [(number, piece) for number, piece in numbered if piece is not None], end, ended
+    def shown(self, run: str, query: model.LogQuery) -> Callable[[], Shown]:
+        """Follow what a step shows from a piece on: each call returns what is new.
+
+        That is: the pieces that can be shown, the number of the next one, and whether no more will come.
+        """
+        log = self._client(query).step_log(run, query.step)
+
+        def read() -> Shown:
+            pieces, end, ended = log.read()
+            new = pieces[max(0, query.start - (end - len(pieces))) :]
+            return [piece for piece in map(views.log_piece, new) if piece is not None], max(end, query.start), ended
+
+        return read
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
@@ -289,12 +300,8 @@ class Service:
         place = self.path(query.path)
         return Client(place if place.is_dir() else place.parent, profile=query.place)
 
-    def _summary(self, client: Client, state: RunState) -> model.RunSummary:
-        notes = client.notes(state.id)
-        return views.summary(state, notes, self._jupyter_path(state))
-
-    def _jupyter_path(self, state: RunState) -> str:
-        place = Path(state.run.root, state.run.notebook)
+    def _jupyter_path(self, root: str, notebook: str) -> str:
+        place = Path(root, notebook)
         return place.relative_to(self._root).as_posix() if place.is_relative_to(self._root) else ""
 
     def _in_project(self, client: Client, path: str) -> str:
@@ -305,21 +312,6 @@ class Service:
 
 def _content(body: model.NotebookBody) -> bytes | None:
     return None if body.content is None else msgspec.json.encode(body.content)
-
-
-def _fits(row: model.RunSummary, query: model.RunQuery) -> bool:
-    if query.experiment and row.experiment != query.experiment:
-        return False
-    if query.phase and row.phase != query.phase:
-        return False
-    text = query.text.strip().casefold()
-    return not text or any(text in one.casefold() for one in _words(row))
-
-
-def _words(row: model.RunSummary) -> list[str]:
-    values: Mapping[str, Any] = {**row.parameters, **row.metrics}
-    pairs = [f"{name}={value}" for name, value in values.items()]
-    return [row.id, row.name, row.notebook, row.experiment, row.note, row.phase, *row.labels, *pairs]
 
 
 def _rows(data: bytes, delimiter: str) -> tuple[tuple[str, ...], ...]:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from nbkube.errors import Diagnostic
+from nbkube.runs import row_of
 from nbkube.server import model
 
 if TYPE_CHECKING:
     from nbkube.cluster.capacity import Capacity, NodeCapacity
     from nbkube.pipeline.model import Pipeline, Step
     from nbkube.profiles import Profile
-    from nbkube.runs import Live, RunNotes, RunState, RunUnit, StepRun
+    from nbkube.runs import Live, RunNotes, RunRow, RunState, RunUnit, StepRun
     from nbkube.runtime.program import Failure
 
 _IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
@@ -181,39 +182,39 @@ def _node(node: NodeCapacity) -> model.NodeRoom:
 # -- runs ----------------------------------------------------------------------------------------------------------
 
 
-def summary(state: RunState, notes: RunNotes, path: str) -> model.RunSummary:
-    """Return a run as a row; `path` is its notebook as Jupyter names it, "" if it lies outside."""
-    run = state.run
-    running = [step.name for step in state.steps if step.phase == "Running"]
+def summary(row: RunRow, path: str) -> model.RunSummary:
+    """Return a row of a list of runs; `path` is its notebook as Jupyter names it, "" if it lies outside."""
     return model.RunSummary(
-        id=state.id,
-        notebook=run.notebook,
+        id=row.id,
+        notebook=row.notebook,
         path=path,
-        name=run.name,
-        phase=state.phase.value,
-        reason=state.reason,
-        created=run.created,
-        started=state.started,
-        seconds=state.seconds,
-        done=sum(step.phase in ("Succeeded", "Cached") for step in state.steps),
-        total=len(state.steps),
-        current=", ".join(running),
-        experiment=run.experiment,
-        place=run.profile or run.engine,
-        labels=notes.labels,
-        note=notes.note,
-        parameters=plain(run.parameters),
-        metrics=plain(state.metrics),
+        name=row.name,
+        phase=row.phase.value,
+        reason=row.reason,
+        created=row.created,
+        started=row.started,
+        seconds=row.seconds,
+        done=row.done,
+        total=row.total,
+        current=row.current,
+        experiment=row.experiment,
+        place=row.place,
+        labels=row.labels,
+        note=row.note,
+        parameters=plain(row.parameters),
+        metrics=plain(row.metrics),
     )
 
 
-def detail(state: RunState, notes: RunNotes, path: str) -> model.RunDetail:
-    """Return a run with its steps and what can be done with it."""
+def detail(state: RunState, notes: RunNotes, path: str, waiting: Mapping[str, str]) -> model.RunDetail:
+    """Return a run with its steps and what can be done with it; `waiting`: what steps wait for, in a sentence."""
     units = state.run.units
     names = [unit.name for unit in units]
     return model.RunDetail(
-        summary=summary(state, notes, path),
-        steps=tuple(_step_run(step, unit) for step, unit in zip(state.steps, units, strict=True)),
+        summary=summary(row_of(state, notes), path),
+        steps=tuple(
+            _step_run(step, unit, waiting.get(step.name, "")) for step, unit in zip(state.steps, units, strict=True)
+        ),
         edges=_edges(
             names,
             [unit.after for unit in units],
@@ -235,13 +236,13 @@ def _actions(state: RunState) -> tuple[str, ...]:
             return ("delete",)
 
 
-def _step_run(step: StepRun, unit: RunUnit) -> model.StepRunView:
+def _step_run(step: StepRun, unit: RunUnit, waits: str) -> model.StepRunView:
     return model.StepRunView(
         name=step.name,
         step=step.step or step.name,
         kind=step.kind,
         phase=step.phase.value,
-        reason=step.reason,
+        reason=step.reason or waits,
         started=step.started,
         seconds=step.seconds,
         cpu_seconds=step.cpu_seconds,

@@ -68,6 +68,8 @@ def _start(view: FileView, target: Path) -> dict[str, Identity]:
             return clean(parked, view.nodes)
         remove_tree(target)
     target.mkdir(mode=0o700, exist_ok=True)
+    # In a pod's volume folders hand their group down (setgid); those that a step makes are to be as elsewhere.
+    target.chmod(0o700)
     return {}
 
 

@@ -111,6 +111,7 @@ def _program(
             "device": sorted(step.options.gpu),
             "texts": texts,
             "metrics": list(wanted),
+            **({"when": step.options.when} if step.options.when else {}),
             "seeded": seeded,
             "cwd": cwd,
         }
@@ -127,6 +128,7 @@ def _program(
         history=history,
         filename=filename,
         kind=step.kind,
+        when=step.options.when,
     )
 
 

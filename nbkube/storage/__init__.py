@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["Buffer", "CollectableStore", "LocalStore", "ObjectStore", "open_store"]
 
 
-def open_store(url_or_path: str | os.PathLike[str]) -> ObjectStore:
+def open_store(url_or_path: str | os.PathLike[str], environment: Mapping[str, str] | None = None) -> ObjectStore:
     """Return the store at a folder path, a `file://` or an `s3://bucket/prefix` URL; nothing is written yet.
+
+    `environment` has the AWS variables that lead to a bucket's server, by default those of this process.
 
     Raises:
         LocationError: the URL names no store, or the settings lead to none (see `nbkube.storage.s3.access`).
@@ -37,7 +40,7 @@ def open_store(url_or_path: str | os.PathLike[str]) -> ObjectStore:
     if scheme == "s3":
         from nbkube.storage.s3.store import S3Store
 
-        return S3Store(text)
+        return S3Store(text, environment)
     raise LocationError(
         f"{text}: no store is known for '{scheme}:'. Give a folder, file:///FOLDER or s3://BUCKET/PREFIX."
     )

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import NoReturn
 
 from nbkube.errors import LocationError, NotFoundError, StorageError
-from nbkube.storage.s3.access import check_bucket, find_server, key_fault
+from nbkube.storage.s3.access import check_bucket, key_fault
 from nbkube.storage.s3.connection import PARALLEL, Bytes, Connection
 from nbkube.storage.s3.listing import PAGE, Entry, Version, list_keys, list_page, list_versions
 from nbkube.storage.s3.transfer import PART, Download, digests_of, upload
@@ -34,7 +34,7 @@ class Bucket:
     @cached_property
     def connection(self) -> Connection:
         """The way to the server, found when it is needed first."""
-        return self._own or Connection(self.bucket, find_server())
+        return self._own or Connection(self.bucket)
 
     @property
     def folder(self) -> str:

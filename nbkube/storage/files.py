@@ -22,7 +22,6 @@ from nbkube.errors import LocationError, NotFoundError, StorageError
 from nbkube.storage import disk
 from nbkube.storage.bucket_files import Bucket, bucket_at, list_buckets, timestamp
 from nbkube.storage.preview import ObjectPreview, preview
-from nbkube.storage.s3.access import find_server
 from nbkube.storage.s3.connection import Connection
 from nbkube.storage.s3.listing import iso_timestamp
 
@@ -98,8 +97,7 @@ class Storage:
 
     def _connection(self, bucket: str) -> Connection:
         if bucket not in self._connections:
-            server = find_server(self._environment)
-            self._connections[bucket] = Connection(bucket, server, self._environment, self._patience)
+            self._connections[bucket] = Connection(bucket, self._environment, self._patience)
         return self._connections[bucket]
 
     def __repr__(self) -> str:

@@ -39,7 +39,8 @@ class Subject:
     """What is verified: the very programs that the pipeline runs, on the very files.
 
     `replayed` are names bound by statements that every later step runs again: they need not be stored.
-    `tolerance` is relative, by variable; `*` holds for all others (exact where it says nothing).
+    `tolerance` is relative, by variable; `*` holds for all others (exact where it says nothing). `variables` are added
+    to the environment of the notebook's kernel.
     """
 
     files: FileView
@@ -48,6 +49,7 @@ class Subject:
     replayed: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     tolerance: Mapping[str, float] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -207,7 +209,8 @@ class _Comparison:
 
     def _session(self, folder: Path) -> Session:
         folder.mkdir()
-        return Session(self._subject.files, self._subject.cwd, folder, self._store, kernel_environment())
+        environment = {**kernel_environment(), **self._subject.variables}
+        return Session(self._subject.files, self._subject.cwd, folder, self._store, environment)
 
     def _progress(self, stage: str) -> Callable[[int], None]:
         total = sum(len(program.cells) for program in self._subject.programs)

@@ -41,6 +41,11 @@ def _set_environment(values: Mapping[str, str], _: str) -> None:
         os.environ[name] = value
 
 
+def _holds(condition: str, _: str) -> bool:
+    """Tell whether the condition of a step holds for the notebook's variables as they are now."""
+    return bool(eval(condition, {"__builtins__": {}}, _variables()))
+
+
 def _variables() -> dict[str, Any]:
     from IPython import get_ipython
 
@@ -163,6 +168,7 @@ def _short(value: object) -> str:
 
 _QUESTIONS: dict[str, Callable[[Any, str], Any]] = {
     "environment": _set_environment,
+    "holds": _holds,
     "export": _export,
     "compare": _compare,
     "pickles": _same_pickles,

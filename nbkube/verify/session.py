@@ -83,7 +83,7 @@ class Session:
     def run(self, programs: Sequence[StepProgram], tell: Callable[[int], None]) -> Failure | None:
         """Execute all cells until one fails; `tell` is given the number of each before it runs.
 
-        The `env` option of a step holds for its cells here as it does in the pipeline.
+        The options `env` and `when` of a step hold for its cells here as they do in the pipeline.
         """
         began = time.monotonic()
         try:
@@ -98,7 +98,8 @@ class Session:
     def _run_unit(self, program: StepProgram, tell: Callable[[int], None]) -> Failure | None:
         if program.env:
             self.ask("environment", program.env)
-        for cell in program.cells:
+        cells = program.cells if not program.when or self.ask("holds", program.when) else ()
+        for cell in cells:
             tell(cell.number)
             failure = self._execute(cell)
             if failure is not None:

@@ -89,7 +89,10 @@ def test_every_view(lab: Lab, theme: str, shot: Callable[[str], None]) -> None:
         lab.button(re.compile("^Compare")).click()
         look("compare")
     lab.tab("Pipeline")
+    lab.button("This machine").click()
     lab.button("Suggest tags").click()
+    expect(lab.button("Close")).to_be_visible()
+    look("room")
     lab.chip(2).click()
     expect(lab.page.get_by_role("listbox")).to_be_visible()
     shot(f"{theme}-editor")
@@ -119,3 +122,69 @@ def test_the_panel_by_keyboard_alone(lab: Lab) -> None:
     lab.panel.get_by_role("tab", name="Pipeline").focus()
     lab.page.keyboard.press("ArrowRight")
     expect(lab.panel.get_by_label("Find runs")).to_be_visible()
+
+
+def test_a_run_by_keyboard_alone(lab: Lab) -> None:
+    """From an untagged notebook to the end of a run and its notes, without the mouse."""
+    lab.write("keys-run.ipynb", [("", "import os"), ("", "data = os.getcwd()"), ("", "print(len(data))")])
+    lab.open("keys-run.ipynb")
+    keys = lab.page.keyboard
+
+    def reach(name: str) -> None:
+        """Press Tab until the focus is on what has this name."""
+        for _ in range(60):
+            if name in str(
+                lab.page.evaluate(
+                    """() => {
+                      const at = document.activeElement;
+                      const label = at.labels?.[0]?.textContent ?? '';
+                      return `${at.getAttribute('aria-label') ?? ''} ${at.textContent} ${label}`;
+                    }"""
+                )
+            ):
+                return
+            keys.press("Tab")
+        raise AssertionError(f"Tab does not lead to {name}")
+
+    keys.press("Escape")
+    keys.press("Alt+Shift+P")
+    expect(lab.panel.get_by_text("No cell is tagged yet.")).to_be_visible()
+    lab.panel.get_by_role("tab", name="Pipeline").focus()
+    reach("Suggest tags")
+    keys.press("Enter")
+    expect(lab.button("Accept all")).to_be_visible()
+    reach("Accept all")
+    keys.press("Enter")
+    expect(lab.step("load")).to_be_visible()
+    lab.panel.get_by_role("tab", name="Pipeline").focus()
+    reach("Run…")
+    keys.press("Enter")
+    expect(lab.button("Start")).to_be_enabled(timeout=LONG)
+    lab.panel.get_by_role("tab", name="Pipeline").focus()
+    reach("experiment")
+    keys.type("by keyboard")
+    reach("Start")
+    expect(lab.button("Start")).to_be_enabled(timeout=LONG)
+    keys.press("Enter")
+    lab.ends("Succeeded")
+    lab.panel.get_by_role("tab", name="Runs").focus()
+    for name in (
+        "← All runs",
+        "Run again…",
+        "Report",
+        "Delete…",
+        "Steps",
+        "load",
+        "Search the log",
+        "Artifacts",
+        "Notes",
+    ):
+        reach(name)
+    keys.press("Enter")
+    reach("labels")
+    keys.type("typed")
+    keys.press("Enter")
+    lab.panel.get_by_role("tab", name="Runs").focus()
+    reach("← All runs")
+    keys.press("Enter")
+    expect(lab.panel.get_by_text("#typed · by keyboard")).to_be_visible()

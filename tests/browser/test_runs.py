@@ -12,6 +12,8 @@ from tests.browser.lab import LONG, Lab
 
 WAIT = "import time, sys\nfor n in range(400):\n    print('line', n)\n    sys.stdout.flush()\n    time.sleep(0.2)"
 
+SETTINGS = "settings = open('settings.txt').read()"
+
 
 def test_from_no_tags_to_a_finished_run(lab: Lab, errors: list[str], shot: Callable[[str], None]) -> None:
     folder = lab.server.folder
@@ -76,14 +78,45 @@ def test_a_failing_cell_is_named_shown_fixed_and_resumed(lab: Lab, shot: Callabl
     lab.cell(2).locator(".cm-content").click()
     lab.page.keyboard.press("Control+a")
     lab.page.keyboard.type("y = x + 1")
-    lab.tab("Pipeline")
-    expect(lab.button("Run…")).to_be_enabled()
-    lab.button("Run…").click()
+    lab.button("Run again…").click()
     row = lab.panel.get_by_role("row", name=re.compile("^good"))
     expect(row).to_contain_text("known", timeout=LONG)
     lab.button("Start").click()
     lab.ends("Succeeded")
     expect(lab.panel.get_by_role("row", name=re.compile("^good"))).to_contain_text("Cached")
+
+
+def test_a_failed_step_is_opened_understood_and_resumed(lab: Lab, shot: Callable[[str], None]) -> None:
+    """The step's own notebook has its inputs; what was missing is made there, and the run goes on."""
+    cells = [("parameters", "rate = 2"), ("step:good", "x = rate * 2"), ("step:bad", "y = x"), ("", SETTINGS)]
+    lab.write("opened.ipynb", cells)
+    lab.open("opened.ipynb")
+    lab.show_panel()
+    lab.run()
+    lab.ends("Failed")
+    alert = lab.panel.get_by_role("alert").filter(has_text="bad failed")
+    expect(alert).to_contain_text("FileNotFoundError")
+    alert.get_by_role("button", name="Open step bad in a notebook").click()
+    expect(lab.page.get_by_role("tab", name=re.compile(r"bad.*\.ipynb"))).to_be_visible(timeout=LONG)
+    active = lab.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell.jp-mod-active")
+    expect(active).to_contain_text("settings = open(")
+    shot("opened")
+    expect(lab.page.get_by_text(re.compile(r"\| Idle$"))).to_be_visible(timeout=LONG)
+    lab.page.get_by_role("menuitem", name="Run", exact=True).click()
+    lab.page.get_by_role("menuitem", name="Run All Above Selected Cell").click()
+    shown = lab.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea-output")
+    expect(shown.filter(has_text="Restored: ")).to_be_visible(timeout=LONG)
+    active.locator(".cm-content").click()
+    lab.page.keyboard.press("Control+a")
+    lab.page.keyboard.type("print('x is', x, 'and y', y)")
+    lab.page.keyboard.press("Control+Enter")
+    expect(active.locator(".jp-OutputArea-output")).to_contain_text("x is 4 and y 4", timeout=LONG)
+    alert.get_by_role("button", name="Open step bad in a notebook").click()  # again: the same notebook
+    expect(active).to_contain_text("print('x is'")
+    (lab.server.folder / "settings.txt").write_text("there")
+    lab.button("Resume").click()
+    lab.ends("Succeeded")
+    expect(lab.panel.get_by_role("row", name=re.compile("^good"))).to_contain_text("Succeeded")
 
 
 def test_a_run_is_watched_searched_and_stopped(lab: Lab, shot: Callable[[str], None]) -> None:

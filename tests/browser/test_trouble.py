@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Browser, Dialog, expect
+from playwright.sync_api import Browser, Dialog, Request, expect
 
+from tests.browser.hostile import SCRIPTS, write_hostile
 from tests.browser.lab import LONG, Lab
 from tests.building import write_notebook
 from tests.jupyter import running_server, start_server
-
-EVIL = [
-    "<img src=x onerror=window.pwned=1>",
-    "<script>window.pwned=1</script>",
-    "<svg/onload=window.pwned=1>",
-    "javascript:window.pwned=1",
-    "\"'><iframe srcdoc='<script>parent.pwned=1</script>'>",
-    "{{constructor.constructor('window.pwned=1')()}}",
-    "<a href=javascript:window.pwned=1>x</a>",
-    "&lt;img src=x onerror=window.pwned=1&gt;",
-    "<details open ontoggle=window.pwned=1>",
-    "\u202e<b>turned</b>\u0000",
-]
 
 
 def test_a_server_that_is_lost_and_comes_back(chromium: Browser, tmp_path: Path) -> None:
@@ -54,38 +43,91 @@ def test_a_server_that_is_lost_and_comes_back(chromium: Browser, tmp_path: Path)
         server.stop()
 
 
-def test_texts_that_would_like_to_be_scripts(lab: Lab, errors: list[str]) -> None:
-    """Tags, options, parameters, logs, names of files and errors are shown as text, whatever they hold."""
-    cells = [("parameters", "\n".join(f"p{n} = {text!r}" for n, text in enumerate(EVIL)))]
-    cells += [("step:log", "\n".join(f"print({text!r})" for text in EVIL))]
-    cells += [("step:files", "\n".join(f"open({text.replace('/', '_')!r}, 'w').write(p0)" for text in EVIL[:-1]))]
-    cells += [("pipeline-metrics", "\n".join(f"m{n} = {text!r}" for n, text in enumerate(EVIL)))]
-    cells += [("step:fail", f"raise ValueError({' '.join(EVIL)!r})")]
-    path = lab.write("evil.ipynb", cells)
-    import json
-
-    document = json.loads(path.read_text())
-    for cell, text in zip(document["cells"], EVIL, strict=False):
-        cell["metadata"].setdefault("tags", []).append(text)
-        cell["metadata"].setdefault("tags", []).append(f"step:{text}")
-        cell["metadata"]["nbkube"] = {text: text, "image": text}
-    (lab.server.folder / "evil-tags.ipynb").write_text(json.dumps(document))
+def watched(lab: Lab, errors: list[str]) -> list[str]:
+    """Return a list that collects what is asked of nbkube with an effect; dialogs and calls elsewhere are errors."""
     posts: list[str] = []
-    lab.page.on("request", lambda one: posts.append(one.url) if one.method != "GET" and "/nbkube/" in one.url else None)
+
+    def look(request: Request) -> None:
+        if request.method != "GET" and "/nbkube/" in request.url:
+            posts.append(request.url.rsplit("/", 1)[1])
+        if not request.url.startswith((lab.server.url, lab.server.url.replace("http", "ws"), "data:", "blob:")):
+            errors.append(request.url)
 
     def answer(dialog: Dialog) -> None:
         if dialog.type != "beforeunload":  # JupyterLab's own question about unsaved changes
             errors.append(dialog.message)
         dialog.accept()
 
+    lab.page.on("request", look)
     lab.page.on("dialog", answer)
+    return posts
 
+
+def test_hostile_notebooks_do_nothing(lab: Lab, errors: list[str]) -> None:
+    """Twelve of them: opened, scrolled, each button of the panel clicked but the one that starts a run."""
+    posts = watched(lab, errors)
+    for path in write_hostile(lab.server.folder / "hostile"):
+        before = path.read_bytes()
+        lab.open(f"hostile/{path.name}")
+        lab.show_panel()
+        expect(lab.panel.get_by_role("status").filter(has_text="looking")).to_have_count(0)
+        lab.page.evaluate(
+            """async () => {
+              const area = document.querySelector('.jp-WindowedPanel-outer');
+              for (let at = 0; at <= area.scrollHeight; at += 400) {
+                area.scrollTop = at;
+                await new Promise(done => requestAnimationFrame(done));
+              }
+            }"""
+        )
+        assert path.read_bytes() == before, path.name
+        for _ in range(60):  # whatever a click brings is clicked, too; what starts a run is left
+            pressed = lab.page.evaluate(
+                """() => {
+                  const seen = (window.seenButtons ??= new Set());
+                  const all = document.querySelectorAll('#nbkube-panel button, #nbkube-panel summary, .nbk-chip');
+                  for (const button of all) {
+                    const name = `${button.className} ${button.getAttribute('aria-label') ?? button.textContent}`;
+                    if (!seen.has(name) && !button.disabled && button.textContent !== 'Start') {
+                      seen.add(name);
+                      button.click();
+                      return true;
+                    }
+                  }
+                  return false;
+                }"""
+            )
+            lab.page.keyboard.press("Escape")
+            if not pressed:
+                break
+        assert lab.page.evaluate("window.pwned ?? ({}).pwned") is None, path.name
+    assert set(posts) <= {"pipeline", "proposal", "preview"}
+    assert errors == []
+    assert not list(lab.server.folder.rglob("pwned"))
+    assert lab.server.ask("GET", "/nbkube/api/v1/runs?text=hostile").json["runs"] == []
+
+
+def test_texts_that_would_like_to_be_scripts(lab: Lab, errors: list[str]) -> None:
+    """Tags, options, parameters, logs, names of files and errors are shown as text, whatever they hold."""
+    cells = [("parameters", "\n".join(f"p{n} = {text!r}" for n, text in enumerate(SCRIPTS)))]
+    cells += [("step:log", "\n".join(f"print({text!r})" for text in SCRIPTS))]
+    cells += [("step:files", "\n".join(f"open({text.replace('/', '_')!r}, 'w').write(p0)" for text in SCRIPTS[:-1]))]
+    cells += [("pipeline-metrics", "\n".join(f"m{n} = {text!r}" for n, text in enumerate(SCRIPTS)))]
+    cells += [("step:fail", f"raise ValueError({' '.join(SCRIPTS)!r})")]
+    path = lab.write("evil.ipynb", cells)
+    document = json.loads(path.read_text())
+    for cell, text in zip(document["cells"], SCRIPTS, strict=False):
+        cell["metadata"].setdefault("tags", []).append(text)
+        cell["metadata"].setdefault("tags", []).append(f"step:{text}")
+        cell["metadata"]["nbkube"] = {text: text, "image": text}
+    (lab.server.folder / "evil-tags.ipynb").write_text(json.dumps(document))
+    posts = watched(lab, errors)
     lab.open("evil-tags.ipynb")
     lab.show_panel()
     expect(lab.button(re.compile("^Problems"))).to_be_visible()
     for button in lab.panel.get_by_role("list", name="Steps").get_by_role("button").all():
         button.click()
-    assert {url.rsplit("/", 1)[1] for url in posts} == {"pipeline"}
+    assert set(posts) == {"pipeline"}
 
     lab.open("evil.ipynb")
     lab.show_panel()
@@ -95,12 +137,12 @@ def test_texts_that_would_like_to_be_scripts(lab: Lab, errors: list[str]) -> Non
     lab.button("Artifacts").click()
     lab.panel.get_by_role("list", name="Files").get_by_role("button").first.click()
     lab.panel.get_by_role("button", name="log", exact=True).click()
-    expect(lab.panel.get_by_role("log")).to_contain_text("<svg/onload")
+    expect(lab.panel.get_by_role("log")).to_contain_text("<button onclick=window.pwned=1")
     lab.button("Notes").click()
-    lab.panel.get_by_label("labels").fill(EVIL[0])
+    lab.panel.get_by_label("labels").fill(SCRIPTS[0])
     lab.panel.get_by_label("labels").press("Enter")
     lab.button("← All runs").click()
-    expect(lab.panel.get_by_text(f"#{EVIL[0]}").first).to_be_visible()
+    expect(lab.panel.get_by_text(f"#{SCRIPTS[0]}").first).to_be_visible()
     assert lab.page.evaluate("window.pwned") is None
     assert errors == []
 

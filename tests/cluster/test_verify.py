@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 
 from tests.cluster.api import Api
 from tests.cluster.bench import Bench
-from tests.cluster.projects import Project, project
+from tests.cluster.projects import Project, project, variables
 from tests.notebooks.table import load_cases, write_project
+from tests.unit.examples.archives import data_folder
 
 pytestmark = pytest.mark.timeout(1800)
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -44,10 +46,36 @@ def test_case(name: str, mine: Project) -> None:
     assert mine.client().runs() == [], "what was run for the comparison is not kept"
 
 
+@pytest.fixture
+def same_libraries(tmp_path: Path) -> Iterator[None]:
+    """The notebook gets what the steps' image has, which is without pyarrow: pandas keeps texts otherwise then."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "pyarrow.py").write_text("raise ImportError('not in the image of the steps')\n")
+    paths = [str(hidden), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with variables({"PYTHONPATH": os.pathsep.join(paths)}):
+        yield
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("same_libraries")
 @pytest.mark.parametrize("name", ["digits", "diabetes"])
 def test_example(name: str, mine: Project) -> None:
     mine.copy(EXAMPLES / name)
     verdict = mine.client().verify(mine.folder / f"{name}.ipynb", engine="argo")
     assert verdict.differences == ()
     assert verdict.equal
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("same_libraries")
+def test_sentiment_on_an_archive_in_the_bucket(bench: Bench, api: Api, namespace: str, tmp_path: Path) -> None:
+    with project(tmp_path / "project", bench, api, namespace, image=bench.images.tensorflow) as mine:
+        mine.copy(EXAMPLES / "sentiment")
+        archive = Path(data_folder(tmp_path), "aclImdb_v1.tar.gz")
+        data = f"s3://{mine.bucket}/data/"
+        mine.client().storage().put(archive, data)
+        given = {"data": data, "reviews": 2000, "epochs": 4, "encoder": "tfidf"}
+        verdict = mine.client().verify(mine.folder / "sentiment.ipynb", parameters=given, engine="argo")
+        assert verdict.differences == ()
+        assert verdict.equal

@@ -273,6 +273,77 @@ def test_cancelling_ends_every_process_and_keeps_what_is_finished(on_engine: Ben
     assert again.started() == ["b"]
 
 
+CONDITIONAL: list[CellText] = [
+    ("parameters", "rate = 0.5\nlimit = 0.9"),
+    ("step:fit", "accuracy = rate + 0.25\nnote = 'fitted'"),
+    ("step:tune", "accuracy = accuracy + 1\nnote = note + ' and tuned'"),
+    ("pipeline-metrics", "print(accuracy)\nprint(note)"),
+]
+
+
+def test_a_step_whose_condition_does_not_hold_is_left_out(on_engine: Bench) -> None:
+    story = on_engine.run(CONDITIONAL, {"tune": {"when": "accuracy > limit"}})
+    assert (story.phase, story.metrics) == ("Succeeded", {"accuracy": 0.75, "note": "fitted"})
+    tune = story.last("tune")
+    assert (tune["phase"], tune["reason"]) == ("Skipped", "its condition does not hold: accuracy > limit")
+    assert not story.of("cell") or all(event["step"] != "tune" for event in story.of("cell"))
+
+
+def test_a_condition_is_decided_anew_where_its_values_have_changed(on_engine: Bench) -> None:
+    options = {"tune": {"when": "accuracy > limit"}}
+    on_engine.run(CONDITIONAL, options)
+    known = on_engine.run(CONDITIONAL, options)
+    assert (known.started(), known.last("tune")["phase"]) == ([], "Skipped")
+    higher: list[CellText] = [("parameters", "rate = 0.7\nlimit = 0.9"), *CONDITIONAL[1:]]
+    story = on_engine.run(higher, options)
+    assert story.metrics["note"] == "fitted and tuned"
+    assert story.last("tune")["phase"] == "Succeeded"
+    assert on_engine.run(higher, options).started() == []
+
+
+def test_a_condition_that_cannot_be_decided_fails_its_step(on_engine: Bench) -> None:
+    cells: list[CellText] = [("step:a", "x = 'text'"), ("step:b", "y = x")]
+    story = on_engine.run(cells, {"b": {"when": "x > 1"}})
+    assert story.phase == "Failed"
+    failure = story.last("b")["failure"]
+    assert (failure["cell"], failure["type"]) == (2, "TypeError")
+    assert failure["message"].startswith("the condition x > 1 cannot be decided: ")
+
+
+FAILING: list[CellText] = [
+    ("step:a", "x = 1"),
+    ("step:b", "y = x\nx = 2\nassert False, 'broken'"),
+    ("step:c", "x = y + 2"),
+    ("step:d", "seen = x\nassert x == 1, x"),
+    ("step:e", "late = seen + 10"),
+    ("pipeline-metrics", "print(late)"),
+]
+ALWAYS = {"d": {"after-failure": True}, "e": {"after-failure": True}}
+
+
+def test_steps_marked_for_it_run_after_a_failure_on_what_was_there_before_it(on_engine: Bench) -> None:
+    story = on_engine.run(FAILING, ALWAYS)
+    assert story.phase == "Failed"
+    assert story.started() == ["a", "b", "d", "e"]
+    assert [story.last(step)["phase"] for step in "abde"] == ["Succeeded", "Failed", "Succeeded", "Succeeded"]
+    assert story.last("b")["failure"]["message"] == "broken"
+
+
+def test_a_step_after_a_failure_that_fails_itself_stops_no_other(on_engine: Bench) -> None:
+    cells = [*FAILING[:3], ("step:d", "1 / 0"), ("step:e", "late = x")]
+    story = on_engine.run(cells, ALWAYS)
+    assert story.phase == "Failed"
+    assert [story.last(step)["phase"] for step in "bde"] == ["Failed", "Failed", "Succeeded"]
+
+
+def test_steps_marked_for_failures_run_in_their_place_where_there_is_none(on_engine: Bench) -> None:
+    cells = [FAILING[0], ("step:b", "y = x"), FAILING[2], ("step:d", "seen = x"), *FAILING[4:]]
+    on_engine.run(FAILING, ALWAYS)
+    story = on_engine.run(cells, ALWAYS)
+    assert (story.phase, story.metrics) == ("Succeeded", {"late": 13})
+    assert story.started() == ["b", "c", "d", "e", "metrics"]
+
+
 def test_without_cache_everything_runs_and_nothing_is_offered_to_others(on_engine: Bench) -> None:
     cells: list[CellText] = [("step:a", "import time\nx = time.time()"), ("pipeline-metrics", "print(x)")]
     first = on_engine.run(cells)

@@ -362,6 +362,17 @@ def test_a_record_grows_piece_by_piece(place: Place) -> None:
     assert place.open().read("runs/r/log") is None
 
 
+@pytest.mark.parametrize("data", [b"", b"first", b"other"])
+def test_a_record_that_grew_is_replaced_as_a_whole(place: Place, data: bytes) -> None:
+    """Also by the very bytes that it began with, which only its further pieces tell apart."""
+    for beginning in (data, b"first"):
+        place.open().append("runs/r/log", beginning, durable=True)
+        place.open().append("runs/r/log", b" and more", durable=True)
+        place.open().write("runs/r/log", data)
+        assert place.open().read("runs/r/log") == data
+        place.open().remove("runs/r/log")
+
+
 def test_folders_of_records(store: ObjectStore) -> None:
     for name in ("runs/b/1", "runs/a/x/2", "runs/a/y", "runs/c", "runsy/z/1"):
         store.create(name, b"")

@@ -111,18 +111,22 @@ function Plot(props: {
       <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-labelledby={id}>
         <title id={id}>{`${metric} over ${x || 'order'}: ${points.map(point => `${point.at}: ${value(point.high)}`).join(', ')}`}</title>
         <path className="nbk-axis" d={`M${LEFT} 4V${HEIGHT - BOTTOM}H${WIDTH - 4}`} />
-        <text className="nbk-tick" x={LEFT - 4} y={14} textAnchor="end">
-          {value(Math.max(...highs))}
-        </text>
+        {Math.max(...highs) > Math.min(...highs) && (
+          <text className="nbk-tick" x={LEFT - 4} y={14} textAnchor="end">
+            {value(Math.max(...highs))}
+          </text>
+        )}
         <text className="nbk-tick" x={LEFT - 4} y={HEIGHT - BOTTOM - 4} textAnchor="end">
           {value(Math.min(...highs))}
         </text>
         <text className="nbk-tick" x={LEFT + 8} y={HEIGHT - 6}>
           {value(Math.min(...ats))}
         </text>
-        <text className="nbk-tick" x={WIDTH - 10} y={HEIGHT - 6} textAnchor="end">
-          {value(Math.max(...ats))}
-        </text>
+        {Math.max(...ats) > Math.min(...ats) && (
+          <text className="nbk-tick" x={WIDTH - 10} y={HEIGHT - 6} textAnchor="end">
+            {value(Math.max(...ats))}
+          </text>
+        )}
         {points.map(({ run, at, high }) => (
           <circle key={run.id} className="nbk-point" cx={across(at)} cy={up(high)} r="4">
             <title>{`${run.id}: ${value(high)}`}</title>

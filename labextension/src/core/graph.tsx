@@ -1,7 +1,7 @@
 import React from 'react';
 
 import { SIGNS, type Phase } from './format';
-import { HEIGHT, place, type Edge, type Node } from './layout';
+import { fitted, HEIGHT, place, type Edge, type Node } from './layout';
 
 export interface GraphProps {
   readonly nodes: readonly Node[];
@@ -19,13 +19,13 @@ export interface GraphProps {
  * does the same for keyboard and screen reader.
  */
 export function Graph(props: GraphProps): React.JSX.Element {
-  const found = place(props.nodes, props.edges);
+  const found = place(props.nodes, props.edges, props.selected);
   const id = React.useId();
   return (
     <div className="nbk-graph" role="img" aria-label={described(props)}>
       <svg
-        viewBox={`0 0 ${Math.ceil(found.width)} ${Math.ceil(found.height)}`}
-        style={{ maxWidth: `${Math.ceil(found.width * 1.15)}px`, minWidth: `${Math.min(found.width * 0.62, 760)}px` }}
+        viewBox={`${Math.floor(found.left)} 0 ${Math.ceil(found.width)} ${Math.ceil(found.height)}`}
+        style={{ maxWidth: `${Math.ceil(found.width)}px`, minWidth: `${Math.min(found.width * 0.7, 900)}px` }}
         aria-hidden="true"
       >
         <defs>
@@ -33,7 +33,7 @@ export function Graph(props: GraphProps): React.JSX.Element {
             <path className="nbk-tip" d="M0 0 8 4 0 8z" />
           </marker>
         </defs>
-        {found.edges.map(edge => ({ ...edge, near: [edge.producer, edge.consumer].includes(props.selected) })).map(edge => (
+        {found.edges.map(edge => (
           <g
             key={`${edge.producer} ${edge.consumer}`}
             className={
@@ -47,7 +47,7 @@ export function Graph(props: GraphProps): React.JSX.Element {
                 : `${edge.consumer} comes after ${edge.producer}`}
             </title>
             <path d={edge.path} markerEnd={`url(#${id}-tip)`} />
-            {edge.label && (edge.roomy || edge.near) && (
+            {edge.label && (
               <text x={edge.x} y={edge.y + 3}>
                 {edge.label}
               </text>
@@ -67,10 +67,10 @@ export function Graph(props: GraphProps): React.JSX.Element {
               <rect width={node.width} height={HEIGHT} rx="6" />
               <rect className="nbk-bar" width="4" height={HEIGHT - 8} x="5" y="4" rx="2" />
               <text x="15" y={HEIGHT / 2 + 4}>
-                {shortened(node.name, node.width)}
+                {fitted(node.name)}
               </text>
               {(phase || props.faulty?.has(node.name)) && (
-                <text className="nbk-sign" x={node.width - 8} y={HEIGHT / 2 + 4}>
+                <text className="nbk-sign" x={node.width - 9} y={HEIGHT / 2 + 4}>
                   {phase ? SIGNS[phase] : '!'}
                 </text>
               )}
@@ -80,11 +80,6 @@ export function Graph(props: GraphProps): React.JSX.Element {
       </svg>
     </div>
   );
-}
-
-function shortened(name: string, width: number): string {
-  const most = Math.floor((width - 36) / 6.7);
-  return name.length > most ? `${name.slice(0, most - 1)}…` : name;
 }
 
 function described(props: GraphProps): string {

@@ -26,14 +26,16 @@ export interface PlacedNode extends Node {
 
 export interface PlacedEdge extends Edge {
   readonly path: string;
-  /** What it carries, short; where there is no room for it, it is shown only for a box that is selected. */
+  /** Whether it leads to or from the box that is selected. */
+  readonly near: boolean;
+  /** What it carries, short, and where that stands; '' where there is no room for it. */
   readonly label: string;
-  readonly roomy: boolean;
   readonly x: number;
   readonly y: number;
 }
 
 export interface Layout {
+  readonly left: number;
   readonly width: number;
   readonly height: number;
   readonly nodes: readonly PlacedNode[];
@@ -41,13 +43,17 @@ export interface Layout {
 }
 
 export const HEIGHT = 26;
-const ROW = 62;
-const GAP = 14;
-const BEND = 10;
-const LETTER = 6.7;
-const SMALL = 5.2;
+const ROW = 64;
+const GAP = 16;
+const BEND = 4;
 const MARGIN = 8;
 const SWEEPS = 6;
+/** Room in a box beside its name: the bar before it, the sign of its state after it. */
+const BESIDE = 42;
+const WIDEST = 200;
+/** Where boxes without ways stand in rows, a row is about this wide. */
+const SHELF = 300;
+const SMALL = 9.5 / 12;
 
 /** A box, or a bend of a long edge. */
 interface Point {
@@ -58,32 +64,46 @@ interface Point {
   readonly below: Point[];
 }
 
-/** What an edge carries, short: at most two names, then how many more. */
-export function labelOf(edge: Edge): string {
-  const [first, second, ...rest] = edge.names;
-  if (first === undefined) {
-    return '';
-  }
+/** What an edge carries, short: some of the names, then how many more. */
+export function labelOf(edge: Edge, most: number = 2): string {
   const short = (name: string) => (name.length > 16 ? `${name.slice(0, 15)}…` : name);
-  const shown = second === undefined ? short(first) : `${short(first)}, ${short(second)}`;
-  return rest.length ? `${shown} +${rest.length}` : shown;
+  const shown = edge.names.slice(0, most).map(short).join(', ');
+  return edge.names.length > most ? `${shown} +${edge.names.length - most}` : shown;
+}
+
+/** About how wide text of 12 px is. Not measured: that would have the browser lay out the page. */
+export function widthOf(text: string): number {
+  let width = 0;
+  for (const letter of text) {
+    width += /[-.,:;'|!ijlt1 fr()]/.test(letter) ? 5 : /[mwMW…]/.test(letter) ? 11.5 : /[A-Z]/.test(letter) ? 8.5 : 7.3;
+  }
+  return width;
+}
+
+/** A name as far as a box holds it. */
+export function fitted(name: string): string {
+  let text = name;
+  while (widthOf(text) > WIDEST - BESIDE) {
+    text = `${text.slice(0, text.endsWith('…') ? -2 : -1)}…`;
+  }
+  return text;
 }
 
 let last: { key: string; layout: Layout } | null = null;
 
 /** Place boxes and ways; the last result is kept, so that only a changed graph costs anything. */
-export function place(nodes: readonly Node[], edges: readonly Edge[]): Layout {
-  const key = JSON.stringify([nodes.map(one => [one.name, one.hue, one.kind]), edges]);
+export function place(nodes: readonly Node[], edges: readonly Edge[], selected: string = ''): Layout {
+  const key = JSON.stringify([selected, nodes.map(one => [one.name, one.hue, one.kind]), edges]);
   if (last?.key !== key) {
-    last = { key, layout: compute(nodes, edges) };
+    last = { key, layout: compute(nodes, edges, selected) };
   }
   return last.layout;
 }
 
-function compute(nodes: readonly Node[], given: readonly Edge[]): Layout {
+function compute(nodes: readonly Node[], given: readonly Edge[], selected: string): Layout {
   const order = new Map(nodes.map((node, index) => [node.name, index]));
   const edges = given.filter(edge => (order.get(edge.producer) ?? Infinity) < (order.get(edge.consumer) ?? -1));
-  const ranks = rank(nodes, edges);
+  const ranks = edges.length ? rank(nodes, edges) : shelves(nodes);
   const points = new Map<string, Point>();
   const layers: Point[][] = [];
   const add = (layer: number, width: number): Point => {
@@ -92,7 +112,7 @@ function compute(nodes: readonly Node[], given: readonly Edge[]): Layout {
     return point;
   };
   for (const node of nodes) {
-    points.set(node.name, add(ranks.get(node.name)!, Math.min(190, 38 + node.name.length * LETTER)));
+    points.set(node.name, add(ranks.get(node.name)!, boxWidth(node.name)));
   }
   const chains = edges.map(edge => {
     const start = points.get(edge.producer)!;
@@ -109,21 +129,50 @@ function compute(nodes: readonly Node[], given: readonly Edge[]): Layout {
     return chain;
   });
   arrange(layers);
-  const left = Math.min(...layers.flat().map(point => point.x - point.width / 2), 0);
-  for (const point of layers.flat()) {
-    point.x += MARGIN - left;
-  }
-  const placed = edges.map((edge, index) => draw(edge, chains[index]!));
-  const taken: { x: number; y: number; half: number }[] = [];
+  const boxes = nodes.map(node => {
+    const { x, layer, width } = points.get(node.name)!;
+    return { ...node, x, y: height(layer), width };
+  });
+  const near = (edge: Edge) => edge.producer === selected || edge.consumer === selected;
+  const chosen = nodes.some(node => node.name === selected);
+  const taken: Area[] = boxes.map(box => ({ x: box.x, y: box.y, across: box.width / 2, up: HEIGHT / 2 }));
+  const placed = edges.map((edge, index) => {
+    const segments = segmentsOf(chains[index]!);
+    // While a box is selected only its ways are named, then in more words.
+    const label = chosen ? (near(edge) ? labelOf(edge) : '') : labelOf(edge, 1);
+    const found = label ? roomFor(label, segments, taken) : null;
+    return { ...edge, path: drawn(segments), near: near(edge), label: found ? label : '', x: found?.x ?? 0, y: found?.y ?? 0 };
+  });
+  const all = [...taken, ...layers.flat().map(point => ({ x: point.x, across: BEND / 2 }))];
+  const left = Math.min(...all.map(one => one.x - one.across)) - MARGIN;
   return {
-    width: Math.max(0, ...layers.flat().map(point => point.x + point.width / 2)) + MARGIN,
+    left,
+    width: Math.max(0, ...all.map(one => one.x + one.across)) + MARGIN - left,
     height: Math.max(0, layers.length - 1) * ROW + HEIGHT + 2 * MARGIN,
-    nodes: nodes.map(node => {
-      const { x, layer, width } = points.get(node.name)!;
-      return { ...node, x, y: height(layer), width };
-    }),
-    edges: placed.map(edge => ({ ...edge, ...roomFor(edge, taken) }))
+    nodes: boxes,
+    edges: placed
   };
+}
+
+function boxWidth(name: string): number {
+  return Math.min(WIDEST, BESIDE + widthOf(name));
+}
+
+/** Boxes in rows, as books on shelves: before anything is known of what flows between them. */
+function shelves(nodes: readonly Node[]): Map<string, number> {
+  const ranks = new Map<string, number>();
+  let row = 0;
+  let filled = 0;
+  for (const { name } of nodes) {
+    const width = boxWidth(name) + GAP;
+    if (filled && filled + width > SHELF) {
+      row++;
+      filled = 0;
+    }
+    filled += width;
+    ranks.set(name, row);
+  }
+  return ranks;
 }
 
 function height(layer: number): number {
@@ -181,7 +230,9 @@ function spread(layer: readonly Point[], wanted: readonly number[]): void {
   let offset = 0;
   const offsets = layer.map((point, index) => {
     const before = layer[index - 1];
-    offset += before ? (before.width + point.width) / 2 + GAP : 0;
+    // Long ways beside each other need little room.
+    const gap = before && before.width + point.width <= 2 * BEND ? GAP / 2 : GAP;
+    offset += before ? (before.width + point.width) / 2 + gap : 0;
     return offset;
   });
   const blocks: { sum: number; size: number }[] = [];
@@ -199,32 +250,53 @@ function spread(layer: readonly Point[], wanted: readonly number[]): void {
   layer.forEach((point, index) => (point.x = shifts[index]! + offsets[index]!));
 }
 
-function draw(edge: Edge, chain: readonly Point[]): PlacedEdge {
+interface Segment {
+  readonly from: { readonly x: number; readonly y: number };
+  readonly to: { readonly x: number; readonly y: number };
+}
+
+/** What is covered already: a middle, and how far it reaches. */
+interface Area {
+  readonly x: number;
+  readonly y: number;
+  readonly across: number;
+  readonly up: number;
+}
+
+function segmentsOf(chain: readonly Point[]): Segment[] {
   const at = (point: Point, side: number) => {
     const box = point.width > BEND;
     return { x: point.x, y: height(point.layer) + (box ? (side * HEIGHT) / 2 : 0) };
   };
-  let path = '';
-  chain.slice(1).forEach((point, index) => {
-    const from = at(chain[index]!, 1);
-    const to = at(point, -1);
-    const middle = ((from.y + to.y) / 2).toFixed(1);
-    path += `${path ? '' : `M${from.x.toFixed(1)} ${from.y.toFixed(1)}`}C${from.x.toFixed(1)} ${middle} ${to.x.toFixed(1)} ${middle} ${to.x.toFixed(1)} ${to.y.toFixed(1)}`;
-  });
-  const from = at(chain.at(-2)!, 1);
-  const to = at(chain.at(-1)!, -1);
-  return { ...edge, path, label: labelOf(edge), roomy: false, x: (from.x + to.x) / 2, y: (from.y + to.y) / 2 };
+  return chain.slice(1).map((point, index) => ({ from: at(chain[index]!, 1), to: at(point, -1) }));
 }
 
-/** Find a height for an edge's label at which it covers no other label. */
-function roomFor(edge: PlacedEdge, taken: { x: number; y: number; half: number }[]): { y: number; roomy: boolean } {
-  const half = (edge.label.length * SMALL) / 2 + 2;
-  for (const shift of edge.label ? [0, -9, 9] : []) {
-    const y = edge.y + shift;
-    if (taken.every(one => Math.abs(one.y - y) >= 9 || Math.abs(one.x - edge.x) >= one.half + half)) {
-      taken.push({ x: edge.x, y, half });
-      return { y, roomy: true };
+function drawn(segments: readonly Segment[]): string {
+  return segments
+    .map(({ from, to }, index) => {
+      const middle = ((from.y + to.y) / 2).toFixed(1);
+      const start = index ? '' : `M${from.x.toFixed(1)} ${from.y.toFixed(1)}`;
+      return `${start}C${from.x.toFixed(1)} ${middle} ${to.x.toFixed(1)} ${middle} ${to.x.toFixed(1)} ${to.y.toFixed(1)}`;
+    })
+    .join('');
+}
+
+/** Find a place on an edge at which its label covers neither box nor label, and take it. */
+function roomFor(label: string, segments: readonly Segment[], taken: Area[]): Area | null {
+  const across = (widthOf(label) * SMALL) / 2 + 3;
+  const up = 6;
+  for (const { from, to } of [...segments].reverse()) {
+    for (const t of [0.5, 0.4, 0.6, 0.3, 0.7]) {
+      const straight = (from.y + to.y) / 2;
+      const u = 1 - t;
+      const x = from.x * u * u * (u + 3 * t) + to.x * t * t * (t + 3 * u);
+      const y = from.y * u ** 3 + straight * 3 * u * t + to.y * t ** 3;
+      const area = { x, y, across, up };
+      if (taken.every(one => Math.abs(one.y - y) >= one.up + up || Math.abs(one.x - x) >= one.across + across)) {
+        taken.push(area);
+        return area;
+      }
     }
   }
-  return { y: edge.y, roomy: false };
+  return null;
 }

@@ -2,6 +2,7 @@ import React from 'react';
 
 import type { Api, At } from './api';
 import { Button } from './controls';
+import { counted } from './format';
 import type { LogPiece } from './wire';
 
 const LINE = 16;
@@ -108,6 +109,7 @@ export function LogView(props: LogProps): React.JSX.Element {
   const first = Math.max(0, Math.floor((follow.current ? count * LINE - height : top) / LINE) - 10);
   const shown = lines.slice(first, Math.min(count, first + Math.ceil(height / LINE) + 20));
   const ended = state === 'ended';
+  const lost = !ended && state !== 'reading';
   return (
     <div className="nbk-log">
       <div className="nbk-bar-row">
@@ -177,9 +179,9 @@ export function LogView(props: LogProps): React.JSX.Element {
         </div>
       </div>
       <div className="nbk-hint" role="status">
-        {state !== 'reading' && !ended && `${state} `}
-        {count === 0 ? (ended ? 'The step has shown nothing.' : 'Nothing shown yet.') : `${count + dropped} lines`}
-        {ended ? '' : ' …'}
+        {lost && <b>{state} </b>}
+        {count === 0 ? (lost ? '' : ended ? 'The step has shown nothing.' : 'Nothing shown yet…') : counted(count + dropped, 'line')}
+        {ended || lost || count === 0 ? '' : ' …'}
         {dropped > 0 && `, the first ${dropped} are in the run's report`}
       </div>
     </div>

@@ -13,7 +13,7 @@ import type { Information } from './wire';
 
 export type View =
   | { readonly kind: 'pipeline' | 'runs' }
-  | { readonly kind: 'form'; readonly preset?: Readonly<Record<string, string>> }
+  | { readonly kind: 'form'; readonly parameters?: Readonly<Record<string, unknown>> }
   | { readonly kind: 'run'; readonly run: string };
 
 /** What the panel shows; commands and menus change it, too. */
@@ -52,7 +52,7 @@ export interface PanelProps {
   /** Whether it stands alone: then it shows runs only. */
   readonly runsOnly?: boolean;
   onJump(path: string, cell: number | string, line: number | null): void;
-  onOpen(path: string): void;
+  onAgain(path: string, parameters: Readonly<Record<string, unknown>>): void;
 }
 
 /** The panel: the pipeline of the open notebook, and the runs of its project. */
@@ -105,7 +105,7 @@ export function Panel(props: PanelProps): React.JSX.Element {
         {state.information?.fault && <Note error>{state.information.fault}</Note>}
         {inRuns ? (
           view.kind === 'run' ? (
-            <Run key={view.run} api={api} runs={runs} run={view.run} onJump={props.onJump} onOpen={props.onOpen} onBack={() => state.show({ kind: 'runs' })} />
+            <Run key={view.run} api={api} runs={runs} run={view.run} onJump={props.onJump} onAgain={props.onAgain} onBack={() => state.show({ kind: 'runs' })} />
           ) : (
             <RunList runs={runs} places={state.information?.places ?? []} onShow={run => state.show({ kind: 'run', run })} />
           )
@@ -113,12 +113,12 @@ export function Panel(props: PanelProps): React.JSX.Element {
           <Note>Open a notebook to see its pipeline.</Note>
         ) : view.kind === 'form' ? (
           <RunForm
-            key={`${notebook.path} ${JSON.stringify(view.preset)}`}
-            preset={view.preset}
+            key={`${notebook.path} ${JSON.stringify(view.parameters ?? {})}`}
             api={api}
             notebook={notebook}
             runs={runs}
             information={state.information}
+            parameters={view.parameters ?? {}}
             onStarted={run => state.show({ kind: 'run', run })}
             onCancel={() => state.show({ kind: 'pipeline' })}
           />

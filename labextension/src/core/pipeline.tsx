@@ -2,7 +2,7 @@ import React from 'react';
 
 import { reason, type Api } from './api';
 import { Button, Field, Meter, Note, PhaseMark, Problems, Section, useChanges } from './controls';
-import { counted, type Phase } from './format';
+import { counted, moment, type Phase } from './format';
 import { Graph } from './graph';
 import type { NotebookSource } from './notebook';
 import { Options } from './options';
@@ -48,7 +48,9 @@ export function Pipeline(props: PipelineProps): React.JSX.Element {
   const phases = phasesOf(detail);
   const problems = notebook.view?.problems ?? [];
   const chosen = rows.find(row => row.name === selected);
-  const untagged = notebook.placed.length > 0 && !notebook.placed.some(cell => cell.own);
+  const empty = !notebook.placed.length;
+  const untagged = !empty && !notebook.placed.some(cell => cell.own);
+  const waiting = !notebook.view && !notebook.fault;
   const errors = problems.filter(one => one.severity === 'error').length;
   const suggest = async () => {
     setFault('');
@@ -61,32 +63,37 @@ export function Pipeline(props: PipelineProps): React.JSX.Element {
   return (
     <div className="nbk-pipeline">
       <div className="nbk-bar-row nbk-mod-main">
-        <Button primary disabled={errors > 0 || !rows.length} onClick={props.onRun}>
+        <Button primary={!untagged} disabled={errors > 0 || !rows.length} onClick={props.onRun}>
           Run…
         </Button>
-        <Button disabled={!notebook.placed.length} onClick={() => void suggest()}>
+        <Button primary={untagged && !proposal} disabled={empty || proposal !== null} onClick={() => void suggest()}>
           Suggest tags
         </Button>
         <span className="nbk-hint nbk-mod-end" role="status">
-          {notebook.pending ? 'looking…' : counted(rows.length, 'step')}
+          {notebook.pending ? 'looking…' : untagged || empty ? '' : counted(rows.length, 'step')}
         </span>
       </div>
       {fault && <Note error>{fault}</Note>}
       {notebook.fault && <Note error>{notebook.fault}</Note>}
       {proposal && <Proposal tags={proposal} notebook={notebook} onDone={() => setProposal(null)} />}
+      {empty && <Note>This notebook has no code yet. Its steps will stand here.</Note>}
       {untagged && !proposal && (
         <Note>
-          No cell is tagged yet. Click the step of a cell and type a name, or let nbkube suggest tags from headings and data
-          flow.
+          <b>No cell is tagged yet.</b> Let nbkube suggest steps from headings and data flow, or select cells and press
+          Alt+Shift+S to name their step.
         </Note>
       )}
       {latest && detail && (
         <button type="button" className="nbk-latest" onClick={() => props.onShowRun(latest.id)}>
-          Last run: <PhaseMark phase={latest.phase} /> {latest.done} of {latest.total}
+          <span>Last run</span> <PhaseMark phase={latest.phase} />{' '}
+          <span className="nbk-hint">
+            {latest.done} of {latest.total} steps · {moment(latest.started || latest.created)}
+          </span>
         </button>
       )}
-      {rows.length > 0 && (
+      {rows.length > 0 && !untagged && (
         <>
+          {waiting && <p className="nbk-hint">Working out what flows between the steps…</p>}
           <Graph
             nodes={rows}
             edges={edges}
@@ -95,7 +102,7 @@ export function Pipeline(props: PipelineProps): React.JSX.Element {
             faulty={new Set(problems.filter(one => one.severity === 'error').flatMap(one => stepsAt(rows, one.cell)))}
             onSelect={name => setSelected(name === selected ? '' : name)}
           />
-          <Steps rows={rows} selected={selected} phases={phases} onSelect={name => setSelected(name === selected ? '' : name)} />
+          <Steps rows={rows} edges={edges} selected={selected} phases={phases} onSelect={name => setSelected(name === selected ? '' : name)} />
         </>
       )}
       {problems.length > 0 && (
@@ -210,15 +217,17 @@ function useCapacity(api: Api, path: string, place: string): Capacity | null {
 
 function Steps(props: {
   readonly rows: readonly Row[];
+  readonly edges: readonly PipelineEdge[];
   readonly selected: string;
   readonly phases: ReadonlyMap<string, Phase>;
   onSelect(name: string): void;
 }): React.JSX.Element {
+  const direct = directly(props.edges);
   return (
     <ul className="nbk-steps" aria-label="Steps">
       {props.rows.map(row => {
         const phase = props.phases.get(row.name);
-        const after = row.known?.after ?? [];
+        const after = direct.get(row.name) ?? [];
         return (
           <li key={row.name}>
             <button
@@ -240,6 +249,27 @@ function Steps(props: {
       })}
     </ul>
   );
+}
+
+/** The steps right before each step: those that none of the others comes after. Edges come sorted by their ends. */
+export function directly(edges: readonly PipelineEdge[]): ReadonlyMap<string, readonly string[]> {
+  const before = new Map<string, string[]>();
+  for (const edge of edges) {
+    before.set(edge.consumer, [...(before.get(edge.consumer) ?? []), edge.producer]);
+  }
+  const reach = new Map<string, Set<string>>();
+  const all = (name: string): Set<string> => {
+    let found = reach.get(name);
+    if (!found) {
+      reach.set(name, (found = new Set()));
+      for (const one of before.get(name) ?? []) {
+        found.add(one);
+        all(one).forEach(other => found!.add(other));
+      }
+    }
+    return found;
+  };
+  return new Map([...before].map(([name, found]) => [name, found.filter(one => !found.some(other => all(other).has(one)))]));
 }
 
 /** Cells as text: cells 2-4, 7. */
@@ -347,16 +377,24 @@ function Proposal(props: {
   return (
     <section className="nbk-proposal" aria-label="Suggested tags">
       <h3>Suggested tags</h3>
+      <p className="nbk-hint">Nothing is written until you accept; undo takes it back.</p>
       <ul>
         {props.tags.map(one => (
           <li key={one.number}>
             <label>
               <input type="checkbox" checked={!left.has(one.number)} onChange={() => toggle(one.number)} />
-              <b>{one.tags[0]}</b> <span className="nbk-hint">{one.reason}</span>
+              <span>
+                <b>{one.tags[0]}</b> <span className="nbk-hint">{one.reason}</span>
+              </span>
             </label>
-            <Button small label={`Go to cell ${one.number}`} onClick={() => props.notebook.jump(one.id || one.number)}>
+            <button
+              type="button"
+              className="nbk-link nbk-hint"
+              aria-label={`Go to cell ${one.number}`}
+              onClick={() => props.notebook.jump(one.id || one.number)}
+            >
               cell {one.number}
-            </Button>
+            </button>
           </li>
         ))}
       </ul>

@@ -16,8 +16,8 @@ export interface RunProps {
   readonly run: string;
   /** Show a cell of the run's notebook. */
   onJump(path: string, cell: number | string, line: number | null): void;
-  /** Open a notebook, its path as the server names it. */
-  onOpen(path: string): void;
+  /** Choose parameters for another run of a notebook, those of this run to begin with. */
+  onAgain(path: string, parameters: Readonly<Record<string, unknown>>): void;
   onBack(): void;
 }
 
@@ -28,11 +28,18 @@ export function Run(props: RunProps): React.JSX.Element {
   const [chosen, setChosen] = React.useState('');
   const detail = runs.details.get(run);
   React.useEffect(() => void runs.fetch(run), [run]);
+  const at = runs.atOf(run);
   if (!detail) {
     return (
       <div>
         <Back onBack={props.onBack} />
-        {runs.fault ? <Note error>{runs.fault}</Note> : <Note>Loading the run…</Note>}
+        {runs.gone.has(run) ? (
+          <Note>This run is no longer there.</Note>
+        ) : runs.fault ? (
+          <Note error>{runs.fault}</Note>
+        ) : (
+          <Note>Loading the run…</Note>
+        )}
       </div>
     );
   }
@@ -47,7 +54,7 @@ export function Run(props: RunProps): React.JSX.Element {
           <PhaseMark phase={summary.phase} /> <span className="nbk-name">{summary.name || summary.notebook}</span>
         </h3>
         <p className="nbk-hint">
-          {summary.id} · {moment(summary.started || summary.created)} · <Elapsed detail={detail} /> · {summary.done} of {summary.total}{' '}
+          {summary.id} · {moment(summary.started || summary.created)} · <Elapsed going={summary.phase === 'Running'} since={summary.started} seconds={summary.seconds} /> · {summary.done} of {summary.total}{' '}
           steps
           {summary.experiment && ` · ${summary.experiment}`}
         </p>
@@ -70,7 +77,7 @@ export function Run(props: RunProps): React.JSX.Element {
           phases={new Map(steps.map(step => [step.name, step.phase]))}
           onSelect={setChosen}
         />
-        <StepTable steps={steps} chosen={shown?.name ?? ''} onChoose={setChosen} />
+        <StepTable colours={colours} steps={steps} chosen={shown?.name ?? ''} onChoose={setChosen} />
       </Section>
       {shown && (
         <Section
@@ -80,13 +87,13 @@ export function Run(props: RunProps): React.JSX.Element {
           {shown.phase === 'Pending' ? (
             <p className="nbk-hint">{shown.reason || waiting(shown, steps)}</p>
           ) : (
-            <LogView api={props.api} run={run} at={runs.at} step={shown.name} attempt={shown.attempts} />
+            <LogView api={props.api} run={run} at={at} step={shown.name} attempt={shown.attempts} />
           )}
         </Section>
       )}
       {hasEnded(summary.phase) && (
         <Section title="Artifacts" closed>
-          <Artifacts api={props.api} run={run} at={runs.at} />
+          <Artifacts api={props.api} run={run} at={at} />
         </Section>
       )}
       <Section title="Notes" closed={!summary.note && !summary.labels.length}>
@@ -125,18 +132,19 @@ function waiting(step: StepRunView, steps: readonly StepRunView[]): string {
   return open.length ? `Waits for ${open.join(', ')}.` : 'Waits for its turn.';
 }
 
-function Elapsed(props: { readonly detail: RunDetail }): React.JSX.Element {
-  const { summary } = props.detail;
-  const going = summary.phase === 'Running' && summary.started > 0;
+/** How long something took, or takes: it then goes on by itself. */
+function Elapsed(props: { readonly going: boolean; readonly since: number; readonly seconds: number }): React.JSX.Element {
+  const going = props.going && props.since > 0;
   const [now, setNow] = React.useState(Date.now());
   React.useEffect(() => {
     if (!going) {
       return;
     }
+    setNow(Date.now());
     const timer = setInterval(() => setNow(Date.now()), 1000);
     return () => clearInterval(timer);
   }, [going]);
-  return <>{duration(going ? Math.max(summary.seconds, now / 1000 - summary.started) : summary.seconds)}</>;
+  return <>{duration(going ? Math.max(props.seconds, now / 1000 - props.since) : props.seconds)}</>;
 }
 
 function Actions(props: RunProps & { readonly detail: RunDetail }): React.JSX.Element {
@@ -155,7 +163,7 @@ function Actions(props: RunProps & { readonly detail: RunDetail }): React.JSX.El
     setBusy('');
   };
   const can = (verb: string) => detail.actions.includes(verb);
-  const report = async () => save(`${run}.html`, new Blob([await props.api.report(run, runs.at)], { type: 'text/html' }));
+  const report = async () => save(`${run}.html`, new Blob([await props.api.report(run, runs.atOf(run))], { type: 'text/html' }));
   return (
     <>
       <div className="nbk-bar-row">
@@ -173,6 +181,9 @@ function Actions(props: RunProps & { readonly detail: RunDetail }): React.JSX.El
           <Button primary disabled={busy !== ''} onClick={() => void act('resume', () => runs.act(run, 'resume'))}>
             Resume
           </Button>
+        )}
+        {hasEnded(detail.summary.phase) && detail.summary.path && (
+          <Button onClick={() => props.onAgain(detail.summary.path, detail.summary.parameters)}>Run again…</Button>
         )}
         {hasEnded(detail.summary.phase) && (
           <Button disabled={busy !== ''} onClick={() => void act('report', report)}>
@@ -231,14 +242,17 @@ function Failure(props: RunProps & { readonly step: StepRunView; readonly path: 
 function OpenStep(props: RunProps & { readonly step: StepRunView }): React.JSX.Element {
   const { api, runs, run, step } = props;
   const [fault, setFault] = React.useState('');
+  const [doubts, setDoubts] = React.useState<readonly string[]>([]);
   const [busy, setBusy] = React.useState(false);
   const open = async () => {
     setBusy(true);
     setFault('');
+    setDoubts([]);
     try {
-      const opened = await api.openStep(run, runs.at, step.name);
+      const opened = await api.openStep(run, runs.atOf(run), step.name);
       if (opened.path) {
-        props.onOpen(opened.path);
+        setDoubts(opened.doubts);
+        props.onJump(opened.path, opened.cell_id, null);
       } else {
         setFault('It was written outside the folder that Jupyter serves.');
       }
@@ -250,27 +264,34 @@ function OpenStep(props: RunProps & { readonly step: StepRunView }): React.JSX.E
   return (
     <>
       <Button small label={`Open step ${step.name} in a notebook`} disabled={busy} onClick={() => void open()}>
-        Open step
+        {busy ? 'Opening…' : 'Open step'}
       </Button>
       {fault && <Note error>{fault}</Note>}
+      {doubts.length > 0 && <Note>It may differ from the run: {doubts.join(' ')}</Note>}
     </>
   );
 }
 
 function Pairs(props: { readonly title: string; readonly values: Readonly<Record<string, unknown>> }): React.JSX.Element {
   return (
-    <dl className="nbk-pairs" aria-label={props.title}>
-      {Object.entries(props.values).map(([name, one]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd title={value(one)}>{value(one)}</dd>
-        </div>
-      ))}
-    </dl>
+    <div className="nbk-pairs">
+      <span className="nbk-hint" aria-hidden="true">
+        {props.title}
+      </span>
+      <dl aria-label={props.title}>
+        {Object.entries(props.values).map(([name, one]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd title={value(one)}>{value(one)}</dd>
+          </div>
+        ))}
+      </dl>
+    </div>
   );
 }
 
 function StepTable(props: {
+  readonly colours: ReadonlyMap<string, number>;
   readonly steps: readonly StepRunView[];
   readonly chosen: string;
   onChoose(name: string): void;
@@ -289,7 +310,8 @@ function StepTable(props: {
         {props.steps.map(step => (
           <tr key={step.name} className={step.name === props.chosen ? 'nbk-mod-selected' : ''}>
             <th scope="row">
-              <button type="button" className="nbk-link" aria-pressed={step.name === props.chosen} onClick={() => props.onChoose(step.name)}>
+              <button type="button" className="nbk-link nbk-mod-step" aria-pressed={step.name === props.chosen} onClick={() => props.onChoose(step.name)}>
+                <span className={`nbk-dot nbk-hue-${props.colours.get(step.name) ?? 0}`} aria-hidden="true" />
                 {step.name}
               </button>
             </th>
@@ -301,8 +323,13 @@ function StepTable(props: {
                   cell {step.cell} ({step.cells_done.length}/{step.cells.length})
                 </span>
               )}
+              {step.phase === 'Pending' && step.reason && <div className="nbk-hint nbk-why">{step.reason}</div>}
             </td>
-            <td>{step.cached ? '' : step.seconds > 0 ? duration(step.seconds) : ''}</td>
+            <td>
+              {!step.cached && (step.seconds > 0 || step.phase === 'Running') && (
+                <Elapsed going={step.phase === 'Running'} since={step.started} seconds={step.seconds} />
+              )}
+            </td>
             <td>{step.peak_memory > 0 ? bytes(step.peak_memory) : ''}</td>
           </tr>
         ))}

@@ -12,8 +12,8 @@ export interface RunFormProps {
   readonly notebook: NotebookSource;
   readonly runs: RunsModel;
   readonly information: Information | null;
-  /** Values of parameters to begin with. */
-  readonly preset?: Readonly<Record<string, string>>;
+  /** Values to begin with. */
+  readonly parameters: Readonly<Record<string, unknown>>;
   onStarted(run: string): void;
   onCancel(): void;
 }
@@ -24,7 +24,9 @@ const FORECASTS = { known: '= known', run: '▶ will run', open: '· open' } as 
 export function RunForm(props: RunFormProps): React.JSX.Element {
   const { api, notebook } = props;
   useChanges(notebook);
-  const [texts, setTexts] = React.useState<Readonly<Record<string, string>>>(props.preset ?? {});
+  const [texts, setTexts] = React.useState<Readonly<Record<string, string>>>(() =>
+    Object.fromEntries(Object.entries(props.parameters).map(([name, one]) => [name, value(one)]))
+  );
   const [experiment, setExperiment] = React.useState('');
   const [useCache, setUseCache] = React.useState(true);
   const [place, setPlace] = React.useState(props.information?.default ?? '');

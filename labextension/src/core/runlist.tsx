@@ -2,7 +2,7 @@ import React from 'react';
 
 import { Button, Note, PhaseMark, useChanges } from './controls';
 import { Compare } from './compare';
-import { duration, moment, value } from './format';
+import { counted, duration, moment, value } from './format';
 import type { RunsModel } from './runs';
 import type { Place, RunSummary } from './wire';
 
@@ -52,7 +52,14 @@ export function RunList(props: {
   return (
     <div className="nbk-runs">
       <div className="nbk-bar-row">
-        <input type="search" aria-label="Find runs" placeholder="Find: name, label, rate=0.1" value={text} onChange={event => setText(event.target.value)} />
+        <input
+          type="search"
+          className="nbk-mod-wide"
+          aria-label="Find runs"
+          placeholder="Name, label, note, rate=0.1"
+          value={text}
+          onChange={event => setText(event.target.value)}
+        />
         <select aria-label="State" value={runs.filter.phase} onChange={event => runs.find({ phase: event.target.value })}>
           <option value="">any state</option>
           {PHASES.map(phase => (
@@ -102,7 +109,7 @@ export function RunList(props: {
       </div>
       {rows.length > 0 && (
         <div className="nbk-hint" role="status">
-          {filtered ? `${rows.length}${runs.more ? '+' : ''} fit, ${runs.total} in all` : `${runs.total} in all`}
+          {filtered ? `${rows.length}${runs.more ? '+' : ''} fit, ${runs.total} in all` : counted(runs.total, 'run')}
         </div>
       )}
     </div>

@@ -21,6 +21,10 @@ export class RunsModel extends Observable {
   loading = false;
   filter: Filter = { text: '', phase: '', notebook: false };
   readonly details = new Map<string, RunDetail>();
+  /** Runs that were asked for and are no longer there. */
+  readonly gone = new Set<string>();
+  /** Where the runs that have been shown lie: another notebook in front does not change that. */
+  private readonly places = new Map<string, At>();
   private next = '';
   private where: At = { path: '', place: '' };
   private asked = 0;
@@ -42,13 +46,17 @@ export class RunsModel extends Observable {
     return this.where;
   }
 
+  /** Where one run lies. */
+  atOf(run: string): At {
+    return this.places.get(run) ?? this.where;
+  }
+
   /** Show the runs of another project or place. */
   look(at: Partial<At>): void {
     const next = { ...this.where, ...at };
     if (next.path !== this.where.path || next.place !== this.where.place) {
       this.rows = next.place === this.where.place ? this.rows : [];
       this.where = next;
-      this.details.clear();
       void this.refresh();
     }
   }
@@ -117,8 +125,11 @@ export class RunsModel extends Observable {
       return;
     }
     this.fetching.add(run);
+    const at = this.atOf(run);
     try {
-      this.take(await this.api.run(run, this.where));
+      const detail = await this.api.run(run, at);
+      this.places.set(run, at);
+      this.take(detail);
     } catch (error) {
       if (error instanceof ApiError && error.status === 404) {
         this.forget(run);
@@ -143,20 +154,21 @@ export class RunsModel extends Observable {
   }
 
   async act(run: string, verb: 'stop' | 'pause' | 'resume'): Promise<void> {
-    this.take(await this.api.act(run, this.where, verb));
+    this.take(await this.api.act(run, this.atOf(run), verb));
   }
 
   async annotate(run: string, notes: RunNotes): Promise<void> {
-    this.take(await this.api.annotate(run, this.where, notes));
+    this.take(await this.api.annotate(run, this.atOf(run), notes));
   }
 
   async remove(run: string): Promise<void> {
-    await this.api.remove(run, this.where);
+    await this.api.remove(run, this.atOf(run));
     this.forget(run);
   }
 
   private take(detail: RunDetail): void {
     const { id } = detail.summary;
+    this.gone.delete(id);
     this.details.set(id, detail);
     this.fault = '';
     this.rows = this.rows.map(row => (row.id === id ? detail.summary : row));
@@ -166,6 +178,7 @@ export class RunsModel extends Observable {
 
   private forget(run: string): void {
     this.details.delete(run);
+    this.gone.add(run);
     this.rows = this.rows.filter(row => row.id !== run);
     this.changed();
   }

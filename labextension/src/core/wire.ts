@@ -184,11 +184,12 @@ export interface ObjectVersion {
   readonly deleted: boolean;
 }
 
-/** A notebook written for a step: `path` as Jupyter names it, the cell to go on at, and where its state may differ
- * from the run's. */
+/** A notebook written for a step: `path` as Jupyter names it, the cell to go on at (its number in the run's
+ * notebook, its id in both), and where its state may differ from the run's. */
 export interface OpenedStep {
   readonly path: string;
   readonly cell: number;
+  readonly cell_id: string;
   readonly doubts: readonly string[];
 }
 

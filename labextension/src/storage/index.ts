@@ -168,6 +168,6 @@ async function useAsParameter(app: JupyterFrontEnd, nbkube: INbkube, at: ObjectA
   if (chosen) {
     app.shell.activateById('nbkube-panel');
     nbkube.state.setNotebook(notebook);
-    nbkube.state.show({ kind: 'form', preset: { [chosen]: locationOf(at) } });
+    nbkube.state.show({ kind: 'form', parameters: { [chosen]: locationOf(at) } });
   }
 }

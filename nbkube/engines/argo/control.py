@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from nbkube.engines.argo.engine import ArgoEngine, ArgoRun
 from nbkube.engines.argo.launch import Launch
-from nbkube.engines.argo.news import WorkflowNews, Workflows
+from nbkube.engines.argo.news import PodNews, WorkflowNews, Workflows
 from nbkube.engines.argo.place import project
 from nbkube.engines.argo.prepare import again
 from nbkube.engines.argo.target import Target
@@ -117,6 +117,20 @@ class ArgoControl:
                 if isinstance(news, WorkflowNews) and news.ended:
                     finish(self._store, submission, news, {})
         return self._runs.load(run_id)
+
+    def waiting(self, run_id: str) -> dict[str, str]:
+        """Return why pods of a run do not get on now: a sentence for each step that waits for something.
+
+        Raises:
+            ClusterError: the cluster cannot be reached.
+        """
+        found: dict[str, str] = {}
+        for news in self._workflows.watch(self._current(self._runs.run(run_id))):
+            if news is None:
+                break
+            if isinstance(news, PodNews):
+                found[news.step] = news.reason if news.phase == "Pending" else ""
+        return {step: reason for step, reason in found.items() if reason}
 
     # -- inside ----------------------------------------------------------------------------------------------------
 

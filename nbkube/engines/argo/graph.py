@@ -27,10 +27,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """The nodes in notebook order. `chain`: each waits for all before it, so that nothing starts early."""
+    """The nodes in notebook order. `chain`: each waits for all before it, so that nothing starts early.
+
+    `rescues`: the units that run also after a failure, each in a pod of its own then.
+    """
 
     nodes: tuple[Node, ...]
     chain: bool
+    rescues: tuple[Node, ...] = ()
 
     @classmethod
     def of(cls, submission: Submission, groups: Iterable[tuple[int, int]] = (), known: int = 0) -> Graph:
@@ -57,9 +61,12 @@ class Graph:
             ancestors[first] = covered
             names = [unit.program.unit for unit in units]
             nodes.append(Node(first, last, names[0], together([unit.options for unit in units], names), direct))
-        if submission.adversarial:
-            return cls(_one_by_one(nodes), chain)
-        return cls(tuple(nodes), chain)
+        rescues = tuple(
+            Node(at, at, unit.program.unit, unit.options)
+            for at, unit in enumerate(submission.units)
+            if at >= known and unit.options.after_failure
+        )
+        return cls(_one_by_one(nodes) if submission.adversarial else tuple(nodes), chain, rescues)
 
     def leaves(self) -> tuple[Node, ...]:
         """Return the nodes that nothing waits for."""

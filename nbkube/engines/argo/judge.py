@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from nbkube.engines.argo.standing import Standing, metrics
-from nbkube.engines.argo.unit import outdated
+from nbkube.engines.argo.unit import outdated, rescued, was_stopped
 from nbkube.engines.model import Submission
 from nbkube.engines.results import Result, Results
 from nbkube.engines.schedule import Group, Schedule, State
-from nbkube.runs.model import RunEvent
 from nbkube.runs.store import RunStore
 from nbkube.state.snapshot import FileView
 from nbkube.storage.model import ObjectStore
@@ -45,7 +44,8 @@ def judge(
             return str(group.first), True
         if group.state is State.FAILED:
             keep()
-            tell(_end(plan, "Failed", ""))
+            if not rescued(submission, group.last):
+                tell(_end(plan, "Failed", ""))
             return NONE, False
         plan.final = group.last + 1
     keep()
@@ -77,7 +77,7 @@ def closing(store: ObjectStore, submission: Submission, status: str) -> dict[str
         status: the Workflow's phase in Argo's words.
     """
     plan = Standing(store, submission).load()
-    if _stopped(RunStore(store).events(submission.run)):
+    if was_stopped(RunStore(store).events(submission.run)):
         return _end(plan, "Cancelled", "")
     first = next((one for one in sorted(plan.groups) if plan.groups[one].state is not State.DONE), None)
     if first is None:
@@ -86,14 +86,6 @@ def closing(store: ObjectStore, submission: Submission, status: str) -> dict[str
         return _end(plan, "Failed", "")
     name = submission.units[first].program.unit
     return _end(plan, "Failed", f"step {name}: {SILENT} (the Workflow is {status})")
-
-
-def _stopped(events: Iterable[RunEvent]) -> bool:
-    """Tell whether somebody has asked the run to end since it was started, or resumed, last."""
-    stopped = False
-    for event in events:
-        stopped = event.event == "asked" and event.state == "stop" or (stopped and event.event != "run-started")
-    return stopped
 
 
 def _end(plan: Schedule[Result], phase: str, reason: str) -> dict[str, Any]:

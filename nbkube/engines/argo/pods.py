@@ -81,8 +81,12 @@ def step_template(name: str, options: StepOptions, command: list[str], target: T
         selector[target.gpu_type_label] = options.gpu_type
     if selector:
         template["nodeSelector"] = selector
-    if options.toleration:
-        template["tolerations"] = [_toleration(one) for one in options.toleration]
+    # Nodes with devices are often tainted by the device's name, to keep all others away; some clusters let those in
+    # by themselves that ask for it (ExtendedResourceToleration).
+    devices = [Toleration(device) for device, count in options.gpu.items() if count]
+    tolerations = [_toleration(one) for one in dict.fromkeys((*options.toleration, *devices))]
+    if tolerations:
+        template["tolerations"] = tolerations
     return template
 
 

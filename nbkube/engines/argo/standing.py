@@ -4,8 +4,9 @@
     runs/<id>/results/<pass>/<first>-<last>.failed.json  it has failed for good
     runs/<id>/tries/<pass>/<first>/<token>.json          a failed try that was followed by another
 
-Pass 0 is that of the graph, in which units may start early; pass 1 repeats, in notebook order, what did not hold. A
-later pass overrides an earlier one, and a group that several units had to share overrides those of its parts.
+Pass 0 is that of the graph, in which units may start early; pass 1 repeats, in notebook order, what did not hold; pass
+2 are units that run after the failure of the run. A later pass overrides an earlier one, and a group that several units
+had to share overrides those of its parts.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from nbkube.storage.model import ObjectStore
 
 _NAME = re.compile(r".*/results/(\d)/(\d{5})-(\d{5})(\.failed)?\.json")
 _THREADS = 16
+
+RESCUE = 2
+"""The pass of what runs after a failure."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Standing:
             plan.join(entry.first, entry.last)
             group = plan.groups[entry.first]
             group.state, group.outcome = (State.FAILED if entry.failed else State.DONE), result
-            group.runs = entry.turn + 1
+            group.runs, group.rescue = entry.turn + 1, entry.turn == RESCUE
         return plan
 
     def keep(self, group: Group[Result], turn: int, result: Result) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -57,7 +58,7 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
             image=profile.image,
             store=store.url,
             store_secret=store.secret,
-            store_settings=store.variables(pods=True),
+            store_settings=_places() | store.variables(pods=True),
             store_ca=_certificates(store.ca) if store.ca else "",
             namespace=namespace,
             service_account=profile.service_account,
@@ -66,6 +67,12 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
             memory=profile.resources.memory,
             parallelism=profile.parallelism,
         )
+
+
+def _places() -> dict[str, str]:
+    """Return where this machine's environment says that files and data begin, if that is a place which pods reach."""
+    found = {name: os.environ.get(name, "") for name in ("NBKUBE_STORAGE", "NBKUBE_DATA")}
+    return {name: place for name, place in found.items() if place.startswith("s3://")}
 
 
 def _certificates(file: str) -> str:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nbkube.engines.argo import cgroup
 from nbkube.engines.argo.needs import suffices, together
-from nbkube.engines.argo.standing import Standing, metrics, view_at
+from nbkube.engines.argo.standing import RESCUE, Standing, metrics, view_at
 from nbkube.engines.model import Submission, UnitPlan
 from nbkube.engines.results import Result, Results, ended
 from nbkube.engines.schedule import Group, Outcome, Schedule, State
 from nbkube.errors import NbkubeError, StateError
+from nbkube.runs.model import RunEvent
+from nbkube.runs.store import RunStore
 from nbkube.runtime import cache
 from nbkube.runtime.attempt import Attempt, Executed, Finished
 from nbkube.runtime.program import Failure, StepResult, StepTask
+from nbkube.runtime.spawning import Ahead
 from nbkube.state.model import FileDiff, FileReads, OutputRef
 from nbkube.state.proof import matches
 from nbkube.state.snapshot import FileView
@@ -31,6 +34,7 @@ and the step asked for another try; took too long; was asked to stop. 137 is the
 
 RETRY_KINDS = frozenset({"error", "killed", "timeout", "exit"})
 HOLE = "HoleError"
+BROKEN = "a step before it has failed"
 FIRST_BACKOFF = 1.0
 _WAIT_FOR_OTHERS = 3600.0
 
@@ -43,6 +47,19 @@ def outdated(plan: Schedule[Result], base: FileView, unit: int, outcome: Outcome
     return cache.mismatch(outcome.reads, outcome.touched, bindings) or matches(outcome.files, view_at(plan, base, unit))
 
 
+def rescued(submission: Submission, failed: int) -> bool:
+    """Tell whether steps run after the failure of a unit."""
+    return any(unit.options.after_failure for unit in submission.units[failed + 1 :])
+
+
+def was_stopped(events: Iterable[RunEvent]) -> bool:
+    """Tell whether somebody has asked the run to end since it was started, or resumed, last."""
+    stopped = False
+    for event in events:
+        stopped = event.event == "asked" and event.state == "stop" or (stopped and event.event != "run-started")
+    return stopped
+
+
 class UnitRun:
     """One unit's turn in one pod. `run` from one thread, `stop` from any (a signal's handler, too).
 
@@ -52,18 +69,28 @@ class UnitRun:
         base: the project's files.
         tell: takes events.
         chain: results hold for good, for every unit has waited for all before it.
-        turn: 0 for the graph's pass, 1 for the repetition in notebook order.
+        turn: 0 for the graph's pass, 1 for the repetition in notebook order, 2 for what runs after a failure.
+        ahead: a step process that was started early; it is used for the first attempt, or ended.
     """
 
     def __init__(
-        self, store: ObjectStore, submission: Submission, base: FileView, tell: Tell, *, chain: bool, turn: int
+        self,
+        store: ObjectStore,
+        submission: Submission,
+        base: FileView,
+        tell: Tell,
+        *,
+        chain: bool,
+        turn: int,
+        ahead: Ahead | None = None,
     ) -> None:
         self._store = store
         self._submission = submission
         self._base = base
         self._tell = tell
-        self._chain = chain or turn > 0
+        self._chain = (chain or turn > 0) and turn != RESCUE
         self._turn = turn
+        self._ahead = ahead
         self._place = Path(submission.root).parent
         self._results = Results(store, submission)
         self._standing = Standing(store, submission)
@@ -83,8 +110,17 @@ class UnitRun:
         Raises:
             StorageError: the store cannot be reached; another try may go better.
         """
+        try:
+            return self._run(unit)
+        finally:
+            if self._ahead is not None:
+                self._ahead.close()
+
+    def _run(self, unit: int) -> int:
         self._plan = self._standing.load()
         group = self._plan.group_of(unit)
+        if self._turn == RESCUE:
+            return self._rescue(group)
         if group.state is State.DONE and group.runs > self._turn:
             return DONE  # by an earlier try of this pod, or by another that ran both in one process
         if group.state is not State.PENDING and group.outcome is not None:
@@ -97,6 +133,20 @@ class UnitRun:
             group.state, group.outcome = State.PENDING, None
         else:
             self._follow_record(group)
+        return self._produce(group)
+
+    def _rescue(self, group: Group[Result]) -> int:
+        """Run a unit after the failure of the run, on what was there above the step that failed."""
+        plan = self._plan
+        failed = next((first for first in sorted(plan.groups) if plan.groups[first].state is not State.DONE), None)
+        if failed is None or group.first <= failed or (group.rescue and group.state is State.DONE):
+            return DONE
+        if was_stopped(RunStore(self._store).events(self._submission.run)):
+            return DONE
+        if group.outcome is not None:
+            self._tell({"event": "again", "step": self._name(group.first), "reason": BROKEN})
+        plan.broken, group.rescue = failed, True
+        group.state, group.outcome = State.PENDING, None
         return self._produce(group)
 
     def _stands(self, group: Group[Result], result: Result) -> int:
@@ -161,6 +211,9 @@ class UnitRun:
 
     def _end_run(self, phase: str) -> None:
         self._results.keep_observed(list(self._plan.groups.values()))
+        failed = self._plan.first_failure()
+        if phase == "Failed" and failed is not None and rescued(self._submission, failed):
+            return  # the exit hook tells of the end
         self._tell({"event": "run-ended", "phase": phase, "metrics": metrics(self._plan), "reason": ""})
 
     # -- one attempt -----------------------------------------------------------------------------------------------
@@ -180,7 +233,8 @@ class UnitRun:
         )
         remove_tree(Path(self._submission.root))
         name = self._name(group.first)
-        self._attempt = Attempt(task, view, self._store, lambda event: self._tell({"step": name, **event}))
+        ahead, self._ahead = self._ahead, None
+        self._attempt = Attempt(task, view, self._store, lambda event: self._tell({"step": name, **event}), ahead=ahead)
         if self._stopped.is_set():
             self._attempt.cancel()
         started, before = time.time(), cgroup.memory()
@@ -221,7 +275,7 @@ class UnitRun:
         read = plan.wanted(group.first, done)
         reasons = {name: why for name, why in holes.items() if name in read}
         last = max(group.last, plan.last_reader(group.first, done, set(holes)))
-        if last > group.last:
+        if last > group.last and not group.rescue:
             if not self._fits(group.first, last):
                 return self._misfit(group, last, reasons)
             self._join(group, last, reasons)
@@ -241,7 +295,7 @@ class UnitRun:
 
     def _maker(self, group: Group[Result], result: Result) -> Group[Result] | None:
         """Return the group to run if a step has looked up a value that could not be stored: from its maker on."""
-        if result.failure is None or result.failure.type != HOLE:
+        if result.failure is None or result.failure.type != HOLE or group.rescue:
             return None
         plan = self._plan
         bindings = plan.bindings(group.first)

@@ -15,6 +15,7 @@ from nbkube.engines.argo.graph import Graph, Node
 from nbkube.engines.argo.judge import NONE
 from nbkube.engines.argo.place import PLACE
 from nbkube.engines.argo.pods import RUN_LABEL, Dict, executor_patch, pod_security, small_template, step_template
+from nbkube.engines.argo.standing import RESCUE
 from nbkube.engines.argo.target import Target
 from nbkube.pipeline.model import StepOptions
 
@@ -42,7 +43,8 @@ def workflow(graph: Graph, submission: str, target: Target, *, run: str = "", na
     templates = [_main(graph, tasks, shapes)]
     if not graph.chain:
         templates += [_ordered(graph, tasks, shapes), _settle(common, target)]
-    templates += [*shapes.templates(), _end(), _report(common, target)]
+    end = _end(graph, shapes)
+    templates += [*shapes.templates(), end, _report(common, target)]
     labels = {"app.kubernetes.io/managed-by": "nbkube", **({RUN_LABEL: run} if run else {})}
     metadata: Dict = {"labels": labels, **({"name": name} if run else {"generateName": f"{name}-"})}
     if target.namespace:
@@ -98,7 +100,7 @@ class _Shapes:
 
 def _shape(options: StepOptions) -> bytes:
     """Return what of the options makes a pod different from another."""
-    pods = msgspec.structs.replace(options, env={}, cache=True, when="", map="", model="")
+    pods = msgspec.structs.replace(options, env={}, cache=True, when="", map="", model="", after_failure=False)
     return msgspec.json.encode(pods, order="deterministic")
 
 
@@ -157,16 +159,23 @@ def _settle(common: list[str], target: Target) -> Dict:
     return {**template, "outputs": {"parameters": [output]}}
 
 
-def _end() -> Dict:
-    """Return what runs last: nothing, unless the Workflow has not succeeded."""
+def _end(graph: Graph, shapes: _Shapes) -> Dict:
+    """Return what runs last: nothing, unless the Workflow has not succeeded; then what runs after failures."""
     status = "{{workflow.status}}"
-    report = {
+    failed = f"{status} != Succeeded"
+    found: list[Dict] = []
+    for node in graph.rescues:
+        task = {**_task(node, f"after-failure-{node.first}", shapes, turn=RESCUE), "when": failed}
+        found.append({**task, "depends": _ended(found[-1]["name"])} if found else task)
+    report: Dict = {
         "name": _REPORT,
         "template": _REPORT,
-        "when": f"{status} != Succeeded",
+        "when": failed,
         "arguments": {"parameters": [{"name": "status", "value": status}]},
     }
-    return {"name": _END, "steps": [[report]]}
+    if found:
+        report["depends"] = _ended(found[-1]["name"])
+    return {"name": _END, "dag": {"failFast": False, "tasks": [*found, report]}}
 
 
 def _report(common: list[str], target: Target) -> Dict:

@@ -24,7 +24,7 @@ from xml.etree import ElementTree
 import msgspec
 
 from nbkube.errors import LocationError, NotFoundError, StorageError
-from nbkube.storage.s3.access import Server, find_credentials
+from nbkube.storage.s3.access import Server, find_credentials, find_server
 
 if TYPE_CHECKING:
     import urllib3
@@ -125,20 +125,15 @@ class Connection:
 
     Args:
         bucket: its name; "" for what concerns all buckets.
-        server: where requests go.
-        environment: where credentials are looked for; by default the process's own.
+        environment: names server and credentials; by default this process's own.
         patience: seconds for which a request is repeated, where `NBKUBE_S3_PATIENCE` does not say.
     """
 
     def __init__(
-        self,
-        bucket: str,
-        server: Server,
-        environment: Mapping[str, str] | None = None,
-        patience: float | None = None,
+        self, bucket: str, environment: Mapping[str, str] | None = None, patience: float | None = None
     ) -> None:
         self.bucket = bucket
-        self.server = server
+        self.server = find_server(environment)
         self._environment = environment
         self._patience = patience
         self._local = threading.RLock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ from nbkube.storage.cache import BlobCache, cache_folder, cache_limit
 from nbkube.storage.model import Buffer
 from nbkube.storage.names import check_digest, check_name, check_prefix, is_name
 from nbkube.storage.s3 import records
-from nbkube.storage.s3.access import find_server, parse_url
+from nbkube.storage.s3.access import parse_url
 from nbkube.storage.s3.connection import Answer, Bytes, Connection
 from nbkube.storage.s3.growing import SEPARATOR, Growing, growing_at
 from nbkube.storage.s3.listing import list_keys
@@ -29,7 +29,7 @@ _MAX_COPY = 5 << 30
 
 
 class S3Store:
-    """An `ObjectStore` at `s3://bucket/prefix` of the server that the AWS variables name.
+    """An `ObjectStore` at `s3://bucket/prefix` of the server that the AWS variables name (those of `environment`).
 
     Blobs carry their digest in their metadata, so that one HEAD tells a whole blob from an object that something else
     has written in its place; bytes are verified wherever they are read. `local_path` fetches into a folder that all
@@ -39,10 +39,10 @@ class S3Store:
         LocationError: the URL or the settings are wrong. Nothing is asked of the server before the first use.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, environment: Mapping[str, str] | None = None) -> None:
         place = parse_url(url)
         self._prefix = place.prefix
-        self._connection = Connection(place.bucket, find_server())
+        self._connection = Connection(place.bucket, environment)
         self.url = str(place).rstrip("/")
 
     def __repr__(self) -> str:
@@ -229,6 +229,8 @@ class S3Store:
         key = self._record(name)
         self._growing.forget(key)
         records.put(self._connection, key, data)
+        # Where the bytes are those of a growing record's beginning, readers tell the two apart by its parts alone.
+        self._growing.remove_parts(key)
 
     def append(self, name: str, data: bytes, *, durable: bool = False) -> None:
         """Add to the end of a record; what is not `durable` is sent within about a second, or at the process's end."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import msgspec
+
 from nbkube.dataflow.model import Dependency
 from nbkube.engines.model import UnitPlan
 from nbkube.engines.schedule import Outcome, Schedule, State
@@ -60,6 +62,29 @@ def test_nothing_after_a_failed_unit_starts() -> None:
     schedule = plan((), (), ())
     schedule.groups[1].state = State.FAILED
     assert firsts(schedule) == [0]
+
+
+def test_units_marked_for_it_run_after_a_failure_one_by_one_on_what_was_there_before_it() -> None:
+    schedule = plan((), (0,), (), (2,), ())
+    schedule.units = [
+        msgspec.structs.replace(unit, options=StepOptions(after_failure=at > 2))
+        for at, unit in enumerate(schedule.units)
+    ]
+    finish(schedule, 0, {"x": ref("first")})
+    finish(schedule, 2, {"x": ref("ahead of the failure")})
+    schedule.groups[1].state = State.FAILED
+    assert firsts(schedule) == []
+    schedule.broken = 1
+    assert firsts(schedule) == [3]
+    assert schedule.bindings(3)["x"].version == "first"
+    schedule.groups[3].state = State.RUNNING
+    assert firsts(schedule) == []
+    finish(schedule, 3, {"told": ref("told")})
+    assert firsts(schedule) == [4]
+    assert set(schedule.bindings(4)) == {"x", "told"}
+    schedule.groups[4].state = State.FAILED
+    assert firsts(schedule) == []
+    assert schedule.first_failure() == 1
 
 
 def test_joined_units_wait_together_and_publish_at_the_last_place() -> None:

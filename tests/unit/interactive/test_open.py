@@ -80,6 +80,9 @@ def test_the_first_cell_is_one_that_people_can_read(failed: tuple[Path, Client, 
     assert sources(written)[3] == CELLS[7][1]
     with pytest.raises(NbkubeError, match="exists already. Fix: open that one, or give another file"):
         client.open_step(run, "fit")
+    written.write_text("changed by hand")
+    again = client.open_step(run, "fit", keep=True)
+    assert (again.path, again.path.read_text()) == (written, "changed by hand")
     written.unlink()
 
 

@@ -149,3 +149,36 @@ def test_a_kernel_gets_html_beside_the_text(
     assert "step" in bundle["text/plain"]
     assert "<svg" in bundle["text/html"]
     assert "<script" not in bundle["text/html"]
+
+
+def test_runs_logs_and_resources_in_a_real_kernel(tmp_path: Path) -> None:
+    """What a run shows is drawn anew in one place; text stands beside all HTML."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    (tmp_path / "nbkube.toml").touch()
+    steps = [code("x = 1\nprint('<b>made</b>')", "step:make"), code("1 / 0", "step:break")]
+    path = written(tmp_path, document(*steps))
+    lines = [
+        "%load_ext nbkube",
+        f"%nbkube run {path.name}",
+        "%nbkube logs last make",
+        "%nbkube resources",
+        "%nbkube run nope.ipynb",
+    ]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(line) for line in lines])
+    NotebookClient(book, timeout=120, allow_errors=True, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    ran, logs, resources, wrong = (cell.outputs for cell in book.cells[1:])
+    [drawn] = [one.data for one in ran if "data" in one]
+    assert "<table>" in drawn["text/html"]
+    assert "Failed" in drawn["text/html"]
+    assert "ZeroDivisionError" in drawn["text/plain"]
+    assert "%nbkube run ended with exit code 1" in "".join(one.get("text", "") for one in ran)
+    [shown] = [one.data for one in logs if "data" in one]
+    assert "&lt;b&gt;made&lt;/b&gt;" in shown["text/html"]
+    assert shown["text/plain"] == "<b>made</b>\n"
+    [room] = [one.data for one in resources if "data" in one]
+    assert "CPUs" in room["text/html"]
+    assert "CPUs" in room["text/plain"]
+    assert "nope.ipynb" in "".join(one.get("text", "") for one in wrong)
+    assert not any("html" in str(one.get("data")) for one in wrong)

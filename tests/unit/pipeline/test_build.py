@@ -276,3 +276,9 @@ def test_reading_and_building_34_cells_takes_at_most_30_milliseconds() -> None:
         build_pipeline(parsed(*cells))
         seconds.append(time.process_time() - start)
     assert statistics.median(seconds) <= 0.03
+
+
+def test_options_without_effect_are_told() -> None:
+    built = pipeline([code("seeds = [1, 2]", "parameters"), code("%%step train --map seeds --workers 2\nx = seeds")])
+    told = [(one.severity, one.code, one.message.split(" in its")[0]) for one in built.diagnostics]
+    assert told == [("warning", "no-effect-yet", f"option {name}") for name in ("map", "workers")]

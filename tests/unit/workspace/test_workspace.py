@@ -87,6 +87,16 @@ def test_a_workspace_is_a_faithful_copy(bench: Bench) -> None:
     assert os.readlink(target / "absolute") == "a"
 
 
+def test_folders_made_in_a_volume_that_hands_down_its_group_have_the_modes_they_have_elsewhere(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.write("data/old.txt")
+    tmp_path.chmod(0o2755)  # as Kubernetes does for the group of a pod
+    _, diff = bench.run("os.umask(0o022); os.makedirs('made/below'); os.mkdir('data/new')")
+    assert paths(diff) == ["data/new", "made", "made/below"]
+    assert {oct(entry.mode) for entry in diff.changed} == {"0o755"}
+
+
 def test_nothing_in_a_workspace_reaches_the_project(bench: Bench, tmp_path: Path) -> None:
     outside = tmp_path / "outside.csv"
     outside.write_text("outside")

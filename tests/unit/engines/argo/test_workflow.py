@@ -42,6 +42,19 @@ def test_steps_beside_each_other_are_judged_and_repeated_in_order() -> None:
     assert template(found, "settle")["outputs"]["parameters"][0]["valueFrom"]["default"] == "none"
 
 
+def test_steps_that_run_after_failures_are_in_the_exit_hook_one_after_the_other() -> None:
+    always = StepOptions(after_failure=True)
+    found = manifest(submission((), (0,), (1,), options={1: always, 2: always}))
+    tasks = template(found, "end")["dag"]["tasks"]
+    assert [one["name"] for one in tasks] == ["after-failure-1", "after-failure-2", "report"]
+    assert {one["when"] for one in tasks} == {"{{workflow.status}} != Succeeded"}
+    assert [one.get("depends", "").partition(".")[0] for one in tasks] == ["", "(after-failure-1", "(after-failure-2"]
+    given = {one["name"]: one["value"] for one in tasks[1]["arguments"]["parameters"]}
+    assert given == {"unit": "2", "label": "u2", "turn": "2"}
+    # It changes nothing of a pod, so it makes no template of its own.
+    assert [one["name"] for one in found["spec"]["templates"]] == ["main", "step", "end", "report"]
+
+
 def test_every_container_has_a_command_and_is_locked_down() -> None:
     found = manifest(submission((), ()))
     for one in found["spec"]["templates"]:

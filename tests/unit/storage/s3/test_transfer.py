@@ -16,7 +16,6 @@ import pytest
 from nbkube.errors import LocationError, NotFoundError, StorageError
 from nbkube.storage import ObjectStore, open_store
 from nbkube.storage.files import Storage
-from nbkube.storage.s3.access import find_server
 from nbkube.storage.s3.connection import Connection
 from nbkube.storage.s3.transfer import PART, Download, part_size
 from tests import s3_servers
@@ -47,9 +46,7 @@ def digest_of(path: Path) -> str:
 def unfinished(url: str, store: ObjectStore, digest: str) -> int:
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     key = f"{prefix}/objects/sha256/{digest[:2]}/{digest}"
-    answer = Connection(bucket, find_server()).request(
-        "GET", "", frozenset({200}), query={"uploads": "", "prefix": key}
-    )
+    answer = Connection(bucket).request("GET", "", frozenset({200}), query={"uploads": "", "prefix": key})
     return len(list(ElementTree.fromstring(answer.data).iterfind("{*}Upload")))
 
 
@@ -117,7 +114,7 @@ def test_a_server_that_dies_during_an_upload(server: S3Server, large: Path) -> N
 def test_a_file_that_changes_while_it_is_sent_is_refused(bucket: str, large: Path) -> None:
     from nbkube.storage.s3.transfer import digests_of, upload
 
-    connection = Connection(bucket.removeprefix("s3://"), find_server())
+    connection = Connection(bucket.removeprefix("s3://"))
     with large.open("r+b") as file:
         digests = digests_of(file.fileno())
         file.seek(20 * MIB)
@@ -131,7 +128,7 @@ def test_a_file_that_changes_while_it_is_sent_is_refused(bucket: str, large: Pat
 @pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 3 * PART + 5])
 def test_ranges_are_put_together(bucket: str, size: int) -> None:
     data = os.urandom(size)
-    connection = Connection(bucket.removeprefix("s3://"), find_server())
+    connection = Connection(bucket.removeprefix("s3://"))
     Storage("").write(f"{bucket}/file", data)
     assert b"".join(Download(connection, "file")) == data
     if size > 10:
@@ -140,7 +137,7 @@ def test_ranges_are_put_together(bucket: str, size: int) -> None:
 
 
 def test_an_object_replaced_while_it_is_read(bucket: str) -> None:
-    connection = Connection(bucket.removeprefix("s3://"), find_server())
+    connection = Connection(bucket.removeprefix("s3://"))
     Storage("").write(f"{bucket}/file", os.urandom(3 * PART))
     download = Download(connection, "file")
     Storage("").write(f"{bucket}/file", os.urandom(3 * PART))

@@ -1,0 +1,106 @@
+"""Starting a step process. Light: a pod starts one before it loads anything else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+PACKAGE_PLACE = Path(__file__).parents[2]
+
+SETTLE = 30.0
+"""Seconds that processes which a step has started may run on after its good end."""
+
+INLINE = "module://matplotlib_inline.backend_inline"
+
+
+@dataclass(frozen=True)
+class StepProcess:
+    """A step process and its watcher as the parent holds them: two sockets, two pipes, and how to wait for the end.
+
+    `started` is the process that was started for it, None for one that a template has forked.
+    """
+
+    control: socket.socket
+    watch: socket.socket
+    stdout: IO[bytes]
+    stderr: IO[bytes]
+    started: subprocess.Popen[bytes] | None = None
+
+    def wait(self) -> int | None:
+        """Wait until the watcher has gone; return its exit status if it can be known."""
+        return None if self.started is None else self.started.wait()
+
+    def close(self) -> None:
+        """Let go of sockets and pipes; a process that was started for it is waited for."""
+        self.control.close()
+        self.watch.close()
+        self.wait()
+        self.stdout.close()
+        self.stderr.close()
+
+
+def spawn(command: Sequence[str], environment: Mapping[str, str], options: Sequence[str]) -> StepProcess:
+    """Start a step process as a new interpreter.
+
+    Args:
+        command: the interpreter and its options, up to the module's arguments.
+        environment: the process's environment.
+        options: the seconds that processes left behind may take to end by themselves, and the step's private folder.
+    """
+    own_control, control = socket.socketpair()
+    own_watch, watch = socket.socketpair()
+    with control, watch:
+        process = subprocess.Popen(
+            [*command, str(control.fileno()), str(watch.fileno()), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # Where this very package is found, whatever the interpreter has installed.
+            cwd=PACKAGE_PLACE,
+            env=dict(environment),
+            pass_fds=(control.fileno(), watch.fileno()),
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    return StepProcess(own_control, own_watch, process.stdout, process.stderr, process)
+
+
+def environment_of(env: Mapping[str, str], hash_seed: str = "0") -> dict[str, str]:
+    """Return the environment of a step process whose options set the variables `env`."""
+    return {"MPLBACKEND": INLINE, **os.environ, **env, "PYTHONHASHSEED": hash_seed}
+
+
+def private_folder() -> Path:
+    """Make a folder of a step's own."""
+    return Path(tempfile.mkdtemp(prefix="nbkube-"))
+
+
+class Ahead:
+    """A step process that was started before anybody knew what it will run: it loads what every step needs.
+
+    It is of use for a step that sets no environment variables of its own.
+    """
+
+    def __init__(self) -> None:
+        self.environment = environment_of({})
+        self.private = private_folder()
+        self.process = spawn(
+            [sys.executable, "-m", "nbkube.runtime"], self.environment, [str(SETTLE), str(self.private)]
+        )
+
+    def close(self) -> None:
+        """End the process, which nobody needs."""
+        with contextlib.suppress(OSError):
+            self.process.watch.send(b"K")
+        self.process.close()
+        shutil.rmtree(self.private, ignore_errors=True)

@@ -1,0 +1,325 @@
+"""The workers of one version: started, kept alive, given what waits, joined into batches.
+
+A batch is what is waiting when a worker becomes free: nothing waits for others to come. A worker that dies is replaced
+and what it had in hand goes back to the front of the queue; an example with which workers die again and again is given
+up. What one example of a batch does wrong is not the others' fault: they are predicted again one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from nbkube.models.model import ModelVersion
+from nbkube.models.tensors import Array
+from nbkube.serving.faults import OverloadError, RequestError
+from nbkube.serving.frames import Done, Job, frame, pack, read_done, unpack
+from nbkube.serving.model import Limits
+
+_DEATHS = 3
+_PAUSE = 0.5
+START_SECONDS = 120.0
+
+
+class StartError(Exception):
+    """No worker could load the model; the message says why."""
+
+
+class _Waiting(msgspec.Struct):
+    inputs: dict[str, Array]
+    wanted: tuple[str, ...]
+    rows: int
+    kind: tuple[object, ...]
+    answer: asyncio.Future[dict[str, Array]]
+    alone: bool = False
+    deaths: int = 0
+
+
+class Pool:
+    """The worker processes of one version.
+
+    Args:
+        store: URL of the store that has the version.
+        version: what is served.
+        count: how many workers there are.
+        limits: how much may wait, how long an answer may take, how much is joined.
+        folder: where workers put the files of the model; "" for the system's temporary folder.
+        restarted: is called when a worker that had been ready is replaced.
+    """
+
+    def __init__(
+        self,
+        store: str,
+        version: ModelVersion,
+        count: int,
+        limits: Limits,
+        folder: str = "",
+        restarted: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.version = version
+        self._store = store
+        self._count = count
+        self._limits = limits
+        self._folder = folder
+        self._restarted = restarted
+        self._queue: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ready: asyncio.Future[None] | None = None
+        self._busy = 0
+        self._closing = False
+        self.processes: dict[int, asyncio.subprocess.Process] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait or are being predicted."""
+        return len(self._queue) + self._busy
+
+    async def start(self) -> None:
+        """Start the workers; returns when one has answered the version's example, the others follow.
+
+        Raises:
+            StartError: the model cannot be loaded.
+        """
+        self._ready = asyncio.get_running_loop().create_future()
+        self._tasks = [asyncio.create_task(self._keep()) for _ in range(self._count)]
+        try:
+            await asyncio.wait_for(asyncio.shield(self._ready), START_SECONDS)
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, TimeoutError):
+                raise StartError(f"no worker was ready after {START_SECONDS:g} s") from None
+            raise
+
+    async def close(self) -> None:
+        """End the workers; what still waits is refused."""
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for one in self._queue:
+            _refuse(one, OverloadError("the server is going away. Try again."))
+        self._queue.clear()
+
+    async def drained(self, seconds: float) -> None:
+        """Wait until nothing waits any more, at most so long."""
+        until = time.monotonic() + seconds
+        while self.waiting and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+
+    async def predict(self, inputs: dict[str, Array], wanted: tuple[str, ...]) -> dict[str, Array]:
+        """Return the outputs for some examples.
+
+        Raises:
+            OverloadError: too much is waiting.
+            RequestError: the model does not take the input, or takes too long.
+        """
+        if len(self._queue) >= self._limits.waiting:
+            raise OverloadError(f"{len(self._queue)} requests are waiting already. Try again later.")
+        batched = self.version.signature.batched
+        rows = min(len(one) for one in inputs.values()) if batched else 1
+        # Only what has the same shapes but for the number of examples is joined.
+        kind = (wanted, *((name, one.shape[1:]) for name, one in inputs.items()))
+        loop = asyncio.get_running_loop()
+        one = _Waiting(inputs, wanted, rows, kind, loop.create_future(), alone=not batched)
+        self._queue.append(one)
+        self._arrived.set()
+        try:
+            async with asyncio.timeout(self._limits.seconds):
+                return await one.answer
+        except TimeoutError:
+            raise RequestError(f"the model has not answered within {self._limits.seconds:g} s.", 504) from None
+
+    # -- one worker ------------------------------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        """Keep one worker running."""
+        failures = 0
+        while not self._closing:
+            begun = time.monotonic()
+            try:
+                await self._work()
+                failures = 0
+                self._restarted()
+            except StartError as error:
+                failures += 1
+                if self._ready is not None and not self._ready.done():
+                    self._ready.set_exception(error)
+                    return
+            # One that dies at once is not started over and over without a pause.
+            if failures or time.monotonic() - begun < _PAUSE:
+                await asyncio.sleep(min(_PAUSE * 2**failures, 30.0))
+
+    async def _work(self) -> None:
+        ours, theirs = socket.socketpair()
+        arguments = [self._store, self.version.name, str(self.version.version), self._folder, str(theirs.fileno())]
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "nbkube.serving.worker", *arguments,
+                stdin=asyncio.subprocess.DEVNULL, pass_fds=(theirs.fileno(),), env=self._environment(),
+                cwd=Path(__file__).parents[2], start_new_session=True,
+            )  # fmt: skip
+        self.processes[process.pid] = process
+        reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 24)
+        try:
+            await self._greet(reader)
+            while True:
+                batch = await self._next(reader)
+                if batch is None:
+                    return
+                await self._predict(batch, reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        finally:
+            writer.close()
+            del self.processes[process.pid]
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    def _environment(self) -> dict[str, str]:
+        """Share the CPUs among workers: numerical libraries would each start as many threads as there are CPUs."""
+        threads = str(max(1, (os.cpu_count() or 1) // self._count))
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        return {
+            **dict.fromkeys(names, threads),
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "CUDA_MODULE_LOADING": "LAZY",
+            **os.environ,
+        }
+
+    async def _greet(self, reader: asyncio.StreamReader) -> None:
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                first = await read_done(reader)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            raise StartError("the worker ended while it loaded the model; its log says more") from None
+        except TimeoutError:
+            raise StartError(f"the worker was not ready after {START_SECONDS:g} s") from None
+        if not first.ready:
+            raise StartError(first.fault)
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+
+    async def _next(self, reader: asyncio.StreamReader) -> list[_Waiting] | None:
+        """Return what is predicted next, joined; None if the worker is gone meanwhile."""
+        while True:
+            batch = self._take()
+            if batch:
+                return batch
+            self._arrived.clear()
+            arrived = asyncio.ensure_future(self._arrived.wait())
+            gone = asyncio.ensure_future(reader.read(1))
+            done, pending = await asyncio.wait({arrived, gone}, return_when=asyncio.FIRST_COMPLETED)
+            for one in pending:
+                one.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await one
+            if gone in done:
+                return None
+
+    def _take(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        rows = 0
+        while self._queue:
+            one = self._queue[0]
+            if one.answer.done():
+                self._queue.popleft()
+                continue
+            if batch and (one.alone or batch[0].alone or one.kind != batch[0].kind):
+                break
+            if batch and rows + one.rows > self._limits.batch:
+                break
+            batch.append(self._queue.popleft())
+            rows += one.rows
+        return batch
+
+    async def _predict(self, batch: list[_Waiting], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._busy += len(batch)
+        try:
+            writer.write(frame(Job(pack(_joined(batch)), batch[0].wanted)))
+            await writer.drain()
+            async with asyncio.timeout(self._limits.seconds + 1.0):
+                done = await read_done(reader)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self._back(batch)
+            raise
+        except TimeoutError:
+            for one in batch:
+                _refuse(one, RequestError(f"the model has not answered within {self._limits.seconds:g} s.", 504))
+            raise ConnectionError from None  # it is replaced
+        except asyncio.CancelledError:
+            for one in batch:
+                _refuse(one, OverloadError("the server is going away. Try again."))
+            raise
+        finally:
+            self._busy -= len(batch)
+        self._settle(batch, done)
+
+    def _settle(self, batch: list[_Waiting], done: Done) -> None:
+        if not done.fault:
+            with contextlib.suppress(IndexError, ValueError, KeyError):
+                for one, outputs in zip(batch, _split(batch, unpack(done.outputs)), strict=True):
+                    if not one.answer.done():
+                        one.answer.set_result(outputs)
+                return
+            done.fault, done.blame = "the model gave another number of answers than it had examples", "model"
+        if len(batch) > 1:
+            for one in reversed(batch):
+                one.alone = True
+                self._queue.appendleft(one)
+            self._arrived.set()
+            return
+        if done.blame == "input":
+            spec = ", ".join(
+                f"{one.name} {one.datatype} {list(one.shape)}" for one in self.version.signature.inputs[:6]
+            )
+            _refuse(batch[0], RequestError(f"the model does not take this input: {done.fault}. Expected: {spec}."))
+        else:
+            _refuse(batch[0], RequestError(f"the model has failed: {done.fault}", 500))
+
+    def _back(self, batch: list[_Waiting]) -> None:
+        """Put what a dead worker had in hand to the front again."""
+        for one in reversed(batch):
+            one.deaths += 1
+            if one.deaths >= _DEATHS and one.alone:
+                _refuse(one, RequestError(f"the model's process has ended {one.deaths} times over this request.", 500))
+                continue
+            one.alone = one.alone or one.deaths >= _DEATHS - 1
+            self._queue.appendleft(one)
+        self._arrived.set()
+
+
+def _refuse(one: _Waiting, error: RequestError) -> None:
+    if not one.answer.done():
+        one.answer.set_exception(error)
+
+
+def _joined(batch: list[_Waiting]) -> Mapping[str, Array]:
+    if len(batch) == 1:
+        return batch[0].inputs
+    return {name: np.concatenate([one.inputs[name] for one in batch]) for name in batch[0].inputs}
+
+
+def _split(batch: list[_Waiting], outputs: dict[str, Array]) -> list[dict[str, Array]]:
+    if len(batch) == 1:
+        return [outputs]
+    total = sum(one.rows for one in batch)
+    if any(len(array) != total for array in outputs.values()):
+        raise ValueError(total)
+    parts = []
+    at = 0
+    for one in batch:
+        parts.append({name: array[at : at + one.rows] for name, array in outputs.items()})
+        at += one.rows
+    return parts

@@ -1,0 +1,106 @@
+"""The process that serves a model on this machine, or in a pod.
+
+    python -m nbkube.serving.server DESCRIPTOR < task
+
+With a descriptor it leaves the family of its starter and tells there, one JSON object a line, how far it has come; the
+last is `{"phase": "Ready", "url": …}` or has an `error`. SIGTERM drains and ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from nbkube.errors import NbkubeError
+from nbkube.serving.model import ServerTask
+
+_GRACE = 0.2
+
+
+def main(arguments: list[str]) -> None:
+    """Take the task and serve until the end."""
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=ServerTask)
+    tell: Callable[[dict[str, Any]], None] = lambda news: print(msgspec.json.encode(news).decode(), flush=True)  # noqa: E731, T201
+    if arguments:
+        if os.fork():
+            os._exit(0)
+        starter = socket.socket(fileno=int(arguments[0]))
+        starter.set_inheritable(False)
+
+        def tell(news: dict[str, Any]) -> None:
+            with contextlib.suppress(OSError):
+                starter.sendall(msgspec.json.encode(news) + b"\n")
+
+    asyncio.run(_serve(task, tell, bool(arguments)))
+
+
+async def _serve(task: ServerTask, tell: Callable[[dict[str, Any]], None], detached: bool) -> None:
+    from tornado.httpserver import HTTPServer
+    from tornado.netutil import bind_sockets, bind_unix_socket
+
+    from nbkube.serving.app import application, control_application
+    from nbkube.serving.service import Service
+
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if detached:
+            signal.signal(number, signal.SIG_IGN)
+        else:
+            loop.add_signal_handler(number, stopping.set)
+    try:
+        sockets = bind_sockets(task.port, task.host)
+    except OSError as error:
+        tell(
+            {"error": f"port {task.port} of {task.host} cannot be used: {error.strerror}. Fix: choose another --port."}
+        )
+        return
+    port = sockets[0].getsockname()[1]
+    url = f"http://{task.host if ':' not in task.host else f'[{task.host}]'}:{port}"
+    service = Service(task)
+    tell({"phase": "Starting", "url": url})
+    server = HTTPServer(application(service), max_body_size=1 << 40, idle_connection_timeout=120.0)
+    server.add_sockets(sockets)
+    with tempfile.TemporaryDirectory(prefix="nbkube-") as place:
+        control = os.path.join(place, "control")
+        orders = HTTPServer(control_application(service, stopping.set))
+        orders.add_socket(bind_unix_socket(control, mode=0o600))
+        starting = asyncio.ensure_future(service.start())
+        stopped = asyncio.ensure_future(stopping.wait())
+        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            try:
+                starting.result()
+            except NbkubeError as error:
+                tell({"error": str(error)})
+                return
+            tell({"phase": "Ready", "url": url, "control": control, "process": _identity()})
+            await stopped
+        else:
+            starting.cancel()
+        # Probes see first that it is going, so that balancers send callers elsewhere.
+        service.draining = True
+        server.stop()
+        await asyncio.sleep(_GRACE)
+        await service.close()
+        await server.close_all_connections()
+
+
+def _identity() -> Any:
+    from nbkube.runs.process import this_process
+
+    return msgspec.to_builtins(this_process())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,102 @@
+"""The panel in JupyterLab with a cluster behind it: what pods wait for, print, ask for; what is known."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from tests.browser.lab import FLAGS, LONG, Lab
+from tests.cluster.api import Api
+from tests.cluster.bench import Bench
+from tests.cluster.projects import Project, project
+from tests.jupyter import ROOT, running_server
+
+CHROMIUM = shutil.which("chromium") or ""
+BUILT = ROOT / "nbkube" / "labextension" / "package.json"
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not CHROMIUM, reason="NOT RUN: no Chromium is installed (Debian: apt-get install chromium)"),
+    pytest.mark.skipif(not BUILT.is_file(), reason="NOT RUN: the extension is not built (make labextension)"),
+]
+STEPS = ("first", "second")
+TICK = "import time\nfor n in range(900):\n    print('tick', n, flush=True)\n    time.sleep(0.2)"
+
+
+@pytest.fixture
+def mine(bench: Bench, api: Api, namespace: str, tmp_path: Path) -> Iterator[Project]:
+    with project(tmp_path / "project", bench, api, namespace) as found:
+        yield found
+
+
+@pytest.fixture
+def lab(mine: Project, tmp_path: Path) -> Iterator[Lab]:
+    with (
+        sync_playwright() as playwright,
+        running_server(mine.folder, tmp_path / "settings", app="lab") as server,
+    ):
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield Lab(browser.new_context(viewport={"width": 1400, "height": 900}).new_page(), server)
+        browser.close()
+
+
+@pytest.fixture
+def shot(lab: Lab) -> Callable[[str], None]:
+    def keep(name: str) -> None:
+        if place := os.environ.get("NBKUBE_SCREENSHOTS"):
+            lab.page.screenshot(path=Path(place) / f"cluster-{name}.png")
+
+    return keep
+
+
+def test_a_run_on_the_cluster_by_the_panel_alone(lab: Lab, mine: Project, shot: Callable[[str], None]) -> None:
+    device = "import os\nname = os.environ['NVIDIA_VISIBLE_DEVICES']\nprint('device', name)"
+    mine.notebook([("step:load", "x = 1"), ("step:train", f"{device}\ny = x"), ("", TICK), ("step:test", "z = y")])
+    lab.open("work.ipynb")
+    lab.show_panel()
+    lab.step("train").click()
+    expect(lab.panel.get_by_text(re.compile("of .* free")).first).to_be_visible(timeout=LONG)
+    gpu = lab.panel.get_by_label("gpu", exact=True)
+    gpu.fill("1")
+    gpu.press("Enter")
+    shot("step")
+    lab.button("Run…").click()
+    row = lab.panel.get_by_role("row", name=re.compile("^train"))
+    expect(row).to_contain_text("gpu 1", timeout=LONG)
+    expect(lab.panel.get_by_text(re.compile(f"namespace {mine.namespace}")).first).to_be_visible()
+    shot("form")
+    lab.button("Start").click()
+    log = lab.panel.get_by_role("log", name="Log of train")
+    expect(log.get_by_text("tick 3", exact=True)).to_be_visible(timeout=2 * LONG)
+    shot("running")
+    lab.button(re.compile("^Stop$")).click()
+    lab.ends("Cancelled")
+    assert mine.client().status("last").step("load").phase == "Succeeded"  # type: ignore[union-attr]
+    lab.button("Run again…").click()
+    expect(lab.panel.get_by_role("row", name=re.compile("^load"))).to_contain_text("known", timeout=LONG)
+    lab.button("Start").click()
+    expect(lab.panel.get_by_role("row", name=re.compile("^load"))).to_contain_text("Cached", timeout=2 * LONG)
+    expect(log.get_by_text(re.compile("^device NVIDIA-"))).to_be_visible(timeout=2 * LONG)
+    lab.button(re.compile("^Stop$")).click()
+    lab.ends("Cancelled")
+
+
+def test_why_a_pod_waits_is_said(lab: Lab, mine: Project, shot: Callable[[str], None]) -> None:
+    """Two steps want the only device of a kind: the second one says so until it gets it."""
+    cells = [("", f"%%step {name} --gpu amd.com/gpu=1\nimport time\n{name}_made = time.sleep(300)") for name in STEPS]
+    mine.notebook(cells)
+    lab.open("work.ipynb")
+    lab.show_panel()
+    lab.run()
+    rows = lab.panel.get_by_role("row", name=re.compile("^(first|second) "))
+    waiting = rows.filter(has_text="Pending").filter(has_text="amd.com/gpu")
+    expect(waiting).to_have_count(1, timeout=2 * LONG)
+    expect(rows.filter(has_text="Running")).to_have_count(1, timeout=2 * LONG)
+    shot("pending")
+    lab.button(re.compile("^Stop$")).click()
+    lab.ends("Cancelled")

@@ -6,7 +6,7 @@ PARALLEL ?= 2
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-LAB_SOURCES := $(wildcard labextension/src/*.ts* labextension/src/core/*.ts* labextension/src/serving/*.ts* labextension/style/* labextension/schema/*)
+LAB_SOURCES := $(wildcard labextension/src/*.ts* labextension/src/*/*.ts* labextension/widgets.mjs labextension/style/* labextension/schema/*)
 
 .PHONY: help demo lab labextension test test-browser lint types check sentiment bench report clean \
   cluster-build cluster-up cluster-down test-cluster test-cluster-all demo-cluster demo-serve

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nbkube.cli import arguments, clusters, serving, storage
+from nbkube.cli import arguments, clusters, labs, serving, storage
 from nbkube.cli.arguments import AsJson
 from nbkube.cli.faults import guarded, tell_diagnostics
 from nbkube.cli.terminal import write
@@ -401,6 +401,7 @@ def verify(
 
 clusters.add_to(app)
 storage.add_to(app)
+labs.add_to(app)
 serving.add_to(app)
 
 from nbkube.cli import building as building  # noqa: E402

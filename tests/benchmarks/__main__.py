@@ -13,6 +13,7 @@ from tests.benchmarks import (
     serving,
     startup,
     step_overhead,
+    storage_panel,
     ten_thousand,
     warm_steps,
     workspaces,
@@ -30,6 +31,7 @@ if __name__ == "__main__":
         data_path,
         s3,
         serving,
+        storage_panel,
         lab,
     )
     kept = [part.main() for part in parts]

@@ -6,7 +6,7 @@ PARALLEL ?= 2
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-LAB_SOURCES := $(wildcard labextension/src/*.ts* labextension/src/core/*.ts* labextension/src/serving/*.ts* labextension/style/* labextension/schema/*)
+LAB_SOURCES := $(wildcard labextension/src/*.ts* labextension/src/*/*.ts* labextension/widgets.mjs labextension/style/* labextension/schema/*)
 
 .PHONY: help demo lab labextension test test-browser lint types check sentiment bench report clean \
   cluster-build cluster-up cluster-down test-cluster test-cluster-all demo-cluster demo-serve
@@ -76,7 +76,7 @@ test-browser: $(VENV)/.test nbkube/labextension/package.json  ## Test the Jupyte
 	NBKUBE_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -m browser tests/browser $(PYTEST_ARGS)
 
 test-faults: $(VENV)/.test  ## Kill, race, damage, fill the disk: up to 10 minutes; SOAK=1 does it at full size
-	$(BIN)/python -m pytest -n $(PARALLEL) -m "faults and not cluster" $(PYTEST_ARGS)
+	FAULTS=1 $(BIN)/python -m pytest -n $(PARALLEL) -m "faults and not cluster" $(PYTEST_ARGS)
 
 lint: $(VENV)/.test  ## Style, formatting and the order of imports
 	$(BIN)/ruff check .

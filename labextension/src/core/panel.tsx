@@ -123,7 +123,7 @@ export function Panel(props: PanelProps): React.JSX.Element {
           <Note>Open a notebook to see its pipeline.</Note>
         ) : view.kind === 'form' ? (
           <RunForm
-            key={notebook.path}
+            key={`${notebook.path} ${JSON.stringify(view.parameters ?? {})}`}
             api={api}
             notebook={notebook}
             runs={runs}

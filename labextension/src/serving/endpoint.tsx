@@ -45,7 +45,7 @@ export function Endpoint(props: {
         <pre className="nbk-code">{python(row, version?.example ?? '[]')}</pre>
         <pre className="nbk-code">{curl(row, version?.example ?? '[]')}</pre>
       </details>
-      <div className="nbk-line">
+      <div className="nbk-serve-line">
         {(row.previous > 0 || row.canary > 0) && (
           <Button disabled={busy !== ''} onClick={() => act('rollback')}>
             {row.canary > 0 ? 'End the canary' : `Roll back to ${row.previous}`}
@@ -125,7 +125,7 @@ function Canary(props: {
   }
   const chosen = others.some(one => one.version === number) ? number : others[0]!.version;
   return (
-    <div className="nbk-line">
+    <div className="nbk-serve-line">
       <label htmlFor={`${id}-version`}>canary</label>
       <select id={`${id}-version`} value={chosen} onChange={event => setNumber(Number(event.target.value))}>
         {others.map(one => (

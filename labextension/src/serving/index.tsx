@@ -95,7 +95,7 @@ function Model(props: {
   return (
     <div className="nbk-model" role="group" aria-label={`Model ${row.name}`}>
       <h4>{row.name}</h4>
-      <div className="nbk-line">
+      <div className="nbk-serve-line">
         <label htmlFor={`${id}-version`}>version</label>
         <select id={`${id}-version`} value={version.version} onChange={event => setNumber(Number(event.target.value))}>
           {row.versions.map(one => (

@@ -30,6 +30,8 @@ from nbkube.server.views import problems
 _RUN_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _LOOK = 0.1
 """Seconds between two looks for new lines of a log."""
+_MANY = 1000
+"""Lines after which the next ones are sent at once: a long log that is there already."""
 _ALIVE = 15.0
 """Seconds after which a silent stream says that it is still there."""
 _CHUNK = 256 << 10
@@ -168,7 +170,7 @@ class RouteHandler(APIHandler):
                 self.write(_events(pieces, end, ended=ended) or b": here\n\n")
                 await self.flush()
                 silent = 0.0
-            if not ended and not pieces:
+            if not ended and len(pieces) < _MANY:
                 await asyncio.sleep(_LOOK)
                 silent += _LOOK
         await self.finish()

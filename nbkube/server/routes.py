@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from nbkube.server import model, storage
+from nbkube.server import model, serving, storage
+from nbkube.server import serving_model as endpoints
 from nbkube.server import storage_model as files
 from nbkube.server.service import Service
 from nbkube.storage.preview import ObjectPreview
@@ -81,5 +82,11 @@ ROUTES = (
     Route("get", "/runs/{run}/content", Service.content, model.Empty, query=model.FileQuery, form="file"),
     Route("get", "/runs/{run}/report", Service.report, model.Empty, query=model.InProject, form="html"),
     Route("get", "/runs/{run}/log", Service.shown, model.LogPiece, query=model.LogQuery, form="stream"),
+    Route("get", "/models", serving.models, endpoints.ModelList, query=model.InProject),
+    Route("post", "/endpoints", serving.serve, endpoints.EndpointRow, body=endpoints.ServeBody),
+    Route("post", "/endpoints/predict", serving.predict, endpoints.Prediction, body=endpoints.PredictBody),
+    Route("post", "/endpoints/stop", serving.stop, endpoints.EndpointRow, body=endpoints.EndpointBody),
+    Route("post", "/endpoints/rollback", serving.rollback, endpoints.EndpointRow, body=endpoints.EndpointBody),
+    Route("post", "/endpoints/canary", serving.canary, endpoints.EndpointRow, body=endpoints.EndpointBody),
     *STORAGE_ROUTES,
 )

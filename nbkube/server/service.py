@@ -296,6 +296,10 @@ class Service:
             raise RunError(f"{body.path} has been changed since the preview. Look at the preview again.")
         return path, client
 
+    def client(self, query: model.InProject) -> Client:
+        """Return the client of a project."""
+        return self._client(query)
+
     def _client(self, query: model.InProject) -> Client:
         place = self.path(query.path)
         return Client(place if place.is_dir() else place.parent, profile=query.place)

@@ -10,11 +10,13 @@ from tests.benchmarks import (
     lab,
     observation,
     s3,
+    serving,
     startup,
     step_overhead,
     storage_panel,
     ten_thousand,
     warm_steps,
+    workspaces,
 )
 
 if __name__ == "__main__":
@@ -24,9 +26,11 @@ if __name__ == "__main__":
         ten_thousand,
         step_overhead,
         warm_steps,
+        workspaces,
         observation,
         data_path,
         s3,
+        serving,
         storage_panel,
         lab,
     )

@@ -177,6 +177,11 @@ export class Api {
     }
   }
 
+  /** Ask for what the parts that are loaded later know the types of. */
+  send<T>(method: 'GET' | 'POST', path: string, values: object): Promise<T> {
+    return method === 'GET' ? this.ask('GET', `${path}?${query(values)}`) : this.ask('POST', path, values);
+  }
+
   protected async ask<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
     return (await (await this.fetch(method, path, body, signal)).json()) as T;
   }

@@ -37,6 +37,35 @@ export interface CopyBody {
 export interface Empty {
 }
 
+/** An endpoint, and for a canary the version and its share (0 to 1; 0 ends it). */
+export interface EndpointBody {
+  readonly path?: string;
+  readonly place?: string;
+  readonly name: string;
+  readonly version?: number;
+  readonly share?: number;
+}
+
+/** A model that is being served, or was. `latencies` are seconds of the last answers; `answers` counts them.
+ * 
+ * `canary` is the version that gets the `share` of requests, 0 if there is none; `previous` is that of a rollback. */
+export interface EndpointRow {
+  readonly name: string;
+  readonly version: number;
+  readonly url: string;
+  readonly phase: string;
+  readonly started: number;
+  readonly canary: number;
+  readonly share: number;
+  readonly shadow: number;
+  readonly previous: number;
+  readonly answers: number;
+  readonly faults: number;
+  readonly latencies: readonly number[];
+  readonly message: string;
+  readonly authenticated: boolean;
+}
+
 /** Why a step failed: `sentence` for people, the rest to find the place. */
 export interface FailureView {
   readonly sentence: string;
@@ -119,6 +148,19 @@ export interface LogQuery {
 /** Whether a bucket or folder is new. */
 export interface Made {
   readonly made: boolean;
+}
+
+/** The models of a project and its endpoints on this machine; `fault` says why there are none to be seen. */
+export interface ModelList {
+  readonly models: readonly ModelRow[];
+  readonly endpoints: readonly EndpointRow[];
+  readonly fault?: string;
+}
+
+/** A model with its versions, newest first. */
+export interface ModelRow {
+  readonly name: string;
+  readonly versions: readonly VersionRow[];
 }
 
 /** A node, or this machine: amounts by resource (cores, bytes, devices); `free` is null where that is not visible.
@@ -257,6 +299,20 @@ export interface Place {
   readonly name: string;
   readonly engine: string;
   readonly detail: string;
+}
+
+/** Rows or a request for an endpoint, as JSON text. */
+export interface PredictBody {
+  readonly path?: string;
+  readonly place?: string;
+  readonly name: string;
+  readonly data: string;
+}
+
+/** An endpoint's answer as JSON text, and the seconds it took. */
+export interface Prediction {
+  readonly answer: string;
+  readonly seconds: number;
 }
 
 /** What would be sent, made by the server from the saved file. Nothing has been started. */
@@ -403,6 +459,16 @@ export interface RunSummary {
   readonly metrics: Readonly<Record<string, unknown>>;
 }
 
+/** What is to be served: by default the newest version. `trust` is the digest of a model that runs code. */
+export interface ServeBody {
+  readonly path?: string;
+  readonly place?: string;
+  readonly name: string;
+  readonly version?: number;
+  readonly workers?: number;
+  readonly trust?: string;
+}
+
 /** The id of a run that was started. */
 export interface Started {
   readonly run: string;
@@ -512,6 +578,23 @@ export interface Variable {
 /** Which version to make the newest again. */
 export interface VersionBody {
   readonly version: string;
+}
+
+/** A version of a model. `takes` and `gives` describe tensors, `example` is rows as JSON text to try it with. */
+export interface VersionRow {
+  readonly version: number;
+  readonly format: string;
+  readonly created: number;
+  readonly size: number;
+  readonly digest: string;
+  readonly run: string;
+  readonly step: string;
+  readonly source: string;
+  readonly metrics: Readonly<Record<string, unknown>>;
+  readonly takes: readonly string[];
+  readonly gives: readonly string[];
+  readonly example: string;
+  readonly runs_code: boolean;
 }
 
 /** The versions of an object, the newest first. */

@@ -25,11 +25,11 @@ import msgspec
 
 from nbkube.errors import LocationError, NotFoundError, StorageError
 from nbkube.storage.s3.access import Server, find_credentials, find_server
+from nbkube.storage.s3.signing import Keys, authorization
 
 if TYPE_CHECKING:
     import urllib3
     from minio import Minio
-    from minio.credentials.credentials import Credentials
 
 _T = TypeVar("_T")
 
@@ -140,7 +140,7 @@ class Connection:
         self._pid = 0
         self._pool: urllib3.PoolManager | None = None
         self._client: Minio | None = None
-        self._credentials: Credentials | None = None
+        self._credentials: Keys | None = None
         self._reached = False
         self._bucket_seen = False
         _connections.add(self)
@@ -244,7 +244,6 @@ class Connection:
         self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: Body | None
     ) -> Answer:
         import urllib3
-        from minio.signer import sign_v4_s3
 
         path = f"/{self.bucket}" + (f"/{quote(key, safe='/~')}" if key else "")
         text = urlencode(sorted(query.items()), quote_via=quote, safe="~")
@@ -252,22 +251,16 @@ class Connection:
         credentials = self._keys()
         date = datetime.now(UTC)
         sha256 = body.sha256 if body else _EMPTY
-        unsigned: dict[str, Any] = {
+        signed: dict[str, str] = {
             "Host": self.server.host,
             "x-amz-date": date.strftime("%Y%m%dT%H%M%SZ"),
             "x-amz-content-sha256": sha256,
             **headers,
         }
         if credentials.session_token:
-            unsigned["x-amz-security-token"] = credentials.session_token
-        signed: dict[str, Any] = sign_v4_s3(
-            method=method,
-            url=url,
-            region=self.server.region,
-            headers=unsigned,
-            credentials=credentials,
-            content_sha256=sha256,
-            date=date,
+            signed["x-amz-security-token"] = credentials.session_token
+        signed["Authorization"] = authorization(
+            method, url, signed, credentials, region=self.server.region, sha256=sha256, date=date
         )
         if body:
             signed["Content-Length"] = str(body.size)
@@ -296,7 +289,7 @@ class Connection:
 
     # credentials
 
-    def _keys(self) -> Credentials:
+    def _keys(self) -> Keys:
         with self._local:
             if self._credentials is None or self._credentials.is_expired():
                 self._credentials = find_credentials(self._environment)

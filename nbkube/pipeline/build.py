@@ -24,7 +24,7 @@ from nbkube.pipeline.options import Setting, merge, settings_of
 from nbkube.pipeline.order import tagged_order
 from nbkube.pipeline.parameters import find_parameters, given_values
 
-MAX_STEPS = 500
+MAX_STEPS = 1_000
 _SEVERITIES = ("error", "warning", "info")
 
 Options = Mapping[str, Mapping[str, Any]]
@@ -208,10 +208,8 @@ class _Builder:
 
         for option, value in (("map", options.map), ("workers", options.workers), ("ps", options.ps)):
             if value:
-                hint = "take it out, or leave it for a version that knows it"
-                fault(
-                    option, "no-effect-yet", "it has no effect yet; the step runs once, in one process", hint, "warning"
-                )
+                message = "it has no effect yet; the step runs once, in one process"
+                fault(option, "no-effect-yet", message, "take it out, or leave it for a later version", "warning")
 
         names = [("when", name) for name in condition_names(options.when)] if options.when else []
         names += [("map", options.map)] if options.map else []

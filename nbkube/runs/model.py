@@ -104,6 +104,8 @@ class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_memory: int = 0
+    gpu_memory: int = 0
+    gpus: int = 0
     bytes: int = 0
     cached: bool = False
     manifest: str = ""
@@ -139,7 +141,8 @@ class StepRun(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `cell` is the cell being run, `cells_done` those finished. `manifest` names the record of the result, `executed`
     and `log` are digests. `attempts` counts processes started in this run. `observed` is the digest of what an attempt
-    that failed was seen to do (JSON: `StepManifest`); nobody finds it as a result.
+    that failed was seen to do (JSON: `StepManifest`); nobody finds it as a result. `gpus` and `gpu_memory` (bytes) are
+    the most that NVIDIA's driver has told of at a time; 0 where it tells nothing.
     """
 
     name: str
@@ -152,6 +155,8 @@ class StepRun(msgspec.Struct, frozen=True, omit_defaults=True):
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_memory: int = 0
+    gpu_memory: int = 0
+    gpus: int = 0
     cached: bool = False
     attempts: int = 0
     cell: int | None = None
@@ -191,6 +196,18 @@ class RunState(msgspec.Struct, frozen=True, omit_defaults=True):
     def peak_memory(self) -> int:
         """The largest peak of any step, in bytes."""
         return max((step.peak_memory for step in self.steps), default=0)
+
+    @property
+    def repeated(self) -> tuple[str, ...]:
+        """The steps that a resumed run looks at anew: those that failed, and those that ran because of a failure."""
+        failed = False
+        found = []
+        for unit, step in zip(self.run.units, self.steps, strict=True):
+            rescue = failed and step.phase.ended and bool(unit.options.get("after-failure"))
+            if step.phase is Phase.FAILED or rescue:
+                found.append(step.name)
+            failed = failed or step.phase is Phase.FAILED
+        return tuple(found)
 
     def step(self, name: str) -> StepRun | None:
         """Return a unit by its name."""

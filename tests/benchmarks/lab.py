@@ -75,7 +75,7 @@ def main(wanted: Sequence[str] = ()) -> bool:
                 # Shown one by one: some take a minute.
                 show(f"JupyterLab extension, {name}", measure())
                 for name, measure in (
-                    ("size", lambda: _sizes(built)),
+                    ("size", lambda: _sizes(built, browser, server)),
                     ("page", lambda: _in_the_page(browser, server)),
                     ("runs", lambda: _lists(server)),
                     ("events", lambda: [_event(browser, server)]),
@@ -96,8 +96,14 @@ def _cells() -> list[CellText]:
     ]
 
 
-def _sizes(built: Path) -> list[Line]:
-    scripts = [path.read_bytes() for path in built.glob("*.js")]
+def _sizes(built: Path, browser: Browser, server: Server) -> list[Line]:
+    """Size what JupyterLab loads before anybody has asked for a part that comes on first use."""
+    page = _open(browser, server, "large.ipynb")
+    names: list[str] = page.evaluate("performance.getEntriesByType('resource').map(one => one.name)")
+    page.context.close()
+    loaded = {name.split("?")[0].rpartition("/")[2] for name in names if "/nbkube/static/" in name}
+    scripts = [path.read_bytes() for path in built.glob("*.js") if path.name in loaded]
+    assert scripts
     return [
         Line("bundle", sum(map(len, scripts)) / 1000, "kB", 120),
         Line("bundle, gzip", sum(len(gzip.compress(one, 9)) for one in scripts) / 1000, "kB", 40),

@@ -149,9 +149,8 @@ class ArgoControl:
     def _go_on(self, state: RunState) -> None:
         number = 1 + sum(1 for event in self._runs.events(state.id) if event.event == "run-started")
         name = f"{state.id}-r{number}"
-        for step in state.steps:
-            if step.phase is Phase.FAILED:
-                self._runs.append(state.id, RunEvent("again", step=step.name, reason="resumed"))
+        for step in state.repeated:
+            self._runs.append(state.id, RunEvent("again", step=step, reason="resumed"))
         manifest = again(self._submission(state.run), state.run, self._store, self._target, name)
         self._runs.append(state.id, RunEvent("run-started", workflow=name))
         if manifest is not None:

@@ -3,6 +3,7 @@
     runs/<id>/results/<pass>/<first>-<last>.json         a group's result, create-only: the first that is made counts
     runs/<id>/results/<pass>/<first>-<last>.failed.json  it has failed for good
     runs/<id>/tries/<pass>/<first>/<token>.json          a failed try that was followed by another
+    runs/<id>/begun/<pass>/<unit>.json                   a pod of this unit has been there
 
 Pass 0 is that of the graph, in which units may start early; pass 1 repeats, in notebook order, what did not hold; pass
 2 are units that run after the failure of the run. A later pass overrides an earlier one, and a group that several units
@@ -83,6 +84,10 @@ class Standing:
         if self._store.create(f"{name}.json", data):
             return result
         return self._decoded(f"{name}.json")
+
+    def begin(self, unit: int, turn: int) -> bool:
+        """Note that a pod of a unit has begun; tell whether it is the first of a pass."""
+        return self._store.create(f"{self._prefix}begun/{turn}/{unit:05}.json", b"{}")
 
     def tries(self, group: Group[Result], turn: int) -> int:
         """Return how often a group has failed in a pass and was tried again."""

@@ -1,6 +1,7 @@
 """The store in a bucket of any server that speaks S3.
 
 access.py      which server, which credentials: the AWS variables and files
+signing.py     the signature of a request
 connection.py  one signed request, repeated where it may be, refused in words
 listing.py     keys, page by page
 transfer.py    many requests at once: multipart up, ranges down

@@ -10,16 +10,14 @@ import configparser
 import os
 import re
 from collections.abc import Mapping
+from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from nbkube.errors import LocationError
-
-if TYPE_CHECKING:
-    from minio.credentials.credentials import Credentials
+from nbkube.storage.s3.signing import Keys
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+\Z")
@@ -155,7 +153,7 @@ def _checked_endpoint(endpoint: str) -> str:
     return f"{parts.scheme}://{name}" + (f":{port}" if port else "")
 
 
-def find_credentials(environment: Mapping[str, str] | None = None) -> Credentials:
+def find_credentials(environment: Mapping[str, str] | None = None) -> Keys:
     """Return the credentials that the environment names, read anew at each call.
 
     In this order: the folder `NBKUBE_S3_CREDENTIALS` (a mounted Kubernetes Secret whose keys are called like the
@@ -166,24 +164,31 @@ def find_credentials(environment: Mapping[str, str] | None = None) -> Credential
     Raises:
         LocationError: there are none, or only half of them.
     """
-    from minio.credentials.credentials import Credentials
-    from minio.credentials.providers import IamAwsProvider
-
     env = os.environ if environment is None else environment
     folder = env.get("NBKUBE_S3_CREDENTIALS")
     found = _from_folder(Path(folder)) if folder else None
     found = found or _from_variables(env) or _from_files(env)
     if found:
-        return Credentials(*found)
+        return Keys(*found)
     if any(env.get(name) for name in _IDENTITY):
-        try:
-            return IamAwsProvider(region=env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")).retrieve()
-        except (ValueError, OSError) as error:
-            raise LocationError(f"the identity of this pod gives no S3 credentials: {error}.") from error
+        return _from_identity(env)
     raise LocationError(
         "no credentials for S3. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE to a profile in "
         f"{_credentials_file(env)}, or NBKUBE_S3_CREDENTIALS to a folder with files of these names."
     )
+
+
+def _from_identity(env: Mapping[str, str]) -> Keys:
+    from minio.credentials.providers import IamAwsProvider
+
+    try:
+        found = IamAwsProvider(region=env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")).retrieve()
+    except (ValueError, OSError) as error:
+        raise LocationError(f"the identity of this pod gives no S3 credentials: {error}.") from error
+    expires = found.expiration
+    if expires is not None and expires.tzinfo is None:
+        expires = expires.replace(tzinfo=UTC)
+    return Keys(found.access_key, found.secret_key, found.session_token, expires)
 
 
 _Keys = tuple[str, str, str | None]

@@ -25,11 +25,11 @@ import msgspec
 
 from nbkube.errors import LocationError, NotFoundError, StorageError
 from nbkube.storage.s3.access import Server, find_credentials, find_server
+from nbkube.storage.s3.signing import Keys, authorization
 
 if TYPE_CHECKING:
     import urllib3
     from minio import Minio
-    from minio.credentials.credentials import Credentials
 
 _T = TypeVar("_T")
 
@@ -123,18 +123,24 @@ class _LostError(Exception):
 class Connection:
     """A bucket on a server; safe to use from many threads, and in a child after a fork.
 
-    Server and credentials are those that `environment` names, by default this process's own.
+    Args:
+        bucket: its name; "" for what concerns all buckets.
+        environment: names server and credentials; by default this process's own.
+        patience: seconds for which a request is repeated, where `NBKUBE_S3_PATIENCE` does not say.
     """
 
-    def __init__(self, bucket: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, bucket: str, environment: Mapping[str, str] | None = None, patience: float | None = None
+    ) -> None:
         self.bucket = bucket
         self.server = find_server(environment)
         self._environment = environment
+        self._patience = patience
         self._local = threading.RLock()
         self._pid = 0
         self._pool: urllib3.PoolManager | None = None
         self._client: Minio | None = None
-        self._credentials: Credentials | None = None
+        self._credentials: Keys | None = None
         self._reached = False
         self._bucket_seen = False
         _connections.add(self)
@@ -238,7 +244,6 @@ class Connection:
         self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: Body | None
     ) -> Answer:
         import urllib3
-        from minio.signer import sign_v4_s3
 
         path = f"/{self.bucket}" + (f"/{quote(key, safe='/~')}" if key else "")
         text = urlencode(sorted(query.items()), quote_via=quote, safe="~")
@@ -246,22 +251,16 @@ class Connection:
         credentials = self._keys()
         date = datetime.now(UTC)
         sha256 = body.sha256 if body else _EMPTY
-        unsigned: dict[str, Any] = {
+        signed: dict[str, str] = {
             "Host": self.server.host,
             "x-amz-date": date.strftime("%Y%m%dT%H%M%SZ"),
             "x-amz-content-sha256": sha256,
             **headers,
         }
         if credentials.session_token:
-            unsigned["x-amz-security-token"] = credentials.session_token
-        signed: dict[str, Any] = sign_v4_s3(
-            method=method,
-            url=url,
-            region=self.server.region,
-            headers=unsigned,
-            credentials=credentials,
-            content_sha256=sha256,
-            date=date,
+            signed["x-amz-security-token"] = credentials.session_token
+        signed["Authorization"] = authorization(
+            method, url, signed, credentials, region=self.server.region, sha256=sha256, date=date
         )
         if body:
             signed["Content-Length"] = str(body.size)
@@ -290,7 +289,7 @@ class Connection:
 
     # credentials
 
-    def _keys(self) -> Credentials:
+    def _keys(self) -> Keys:
         with self._local:
             if self._credentials is None or self._credentials.is_expired():
                 self._credentials = find_credentials(self._environment)
@@ -312,7 +311,8 @@ class Connection:
         number = 0
 
         def failed(lost: _LostError) -> None:
-            patience = _seconds(chosen) if chosen else _PATIENCE_SECONDS if self._reached else _FIRST_SECONDS
+            usual = _PATIENCE_SECONDS if self._reached else _FIRST_SECONDS
+            patience = _seconds(chosen) if chosen else usual if self._patience is None else self._patience
             left = start + patience - time.monotonic()
             pause = max(lost.pause, random.uniform(0.02, min(3.0, 0.1 * 2**number)))
             if pause > left:
@@ -488,4 +488,6 @@ def _make_pool(server: Server) -> urllib3.PoolManager:
     proxy = getproxies().get(scheme)
     if proxy and not proxy_bypass(host):
         return urllib3.ProxyManager(proxy, **settings)
-    return urllib3.PoolManager(**settings)
+    from nbkube.storage.s3.addresses import guarded
+
+    return guarded(urllib3.PoolManager(**settings))

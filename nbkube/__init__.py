@@ -22,6 +22,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Import a public name on its first use."""
+    if name in ("data", "storage", "tfrecords"):
+        import_module("nbkube.kernel_profile").follow_profile()
     if name == "storage":  # the package itself, which can be called
         return import_module("nbkube.storage")
     if name not in _HOMES:

@@ -12,6 +12,8 @@
       RefusedError              the cluster does not take an object: a wrong field, a policy, a quota
         ConflictError           someone else made or changed it
       ProfileError              a profile is missing or wrong
+      BuildError                an image cannot be built as it was asked for
+      RegistryError             exit code 3: a registry or package index cannot be reached, or does not let us in
       RunError                  exit code 1: a run or check failed
       NotFoundError             a run, step or artifact that does not exist
 
@@ -122,6 +124,16 @@ class ConflictError(RefusedError):
 
 class ProfileError(NbkubeError):
     """A profile is missing, or its file is wrong."""
+
+
+class BuildError(NbkubeError):
+    """An image cannot be built as it was asked for: its requirements, its base, what is in it."""
+
+
+class RegistryError(NbkubeError):
+    """A registry or package index cannot be reached, is full, or does not let us in."""
+
+    exit_code = 3
 
 
 class RunError(NbkubeError):

@@ -24,6 +24,9 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     shell.register_magic_function(_step_magic, "cell", "step")
     shell.register_magic_function(_nbkube_magic, "line", "nbkube")
     shell.register_magic_function(_replayed_magic, "cell", "replayed")
+    from nbkube.kernel_profile import follow_profile
+
+    follow_profile()
     # Taking the line off before IPython looks for magics gives the cell all it has without the line: await, display
     # of the last value, Out, the lines of tracebacks, and another cell magic below it.
     transforms = shell.input_transformer_manager.cleanup_transforms

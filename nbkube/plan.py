@@ -82,7 +82,13 @@ class Plan(msgspec.Struct, frozen=True):
         return tuple(found)
 
     def submission(
-        self, run_id: str, *, use_cache: bool = True, parallel: int | None = None, adversarial: bool = False
+        self,
+        run_id: str,
+        *,
+        use_cache: bool = True,
+        parallel: int | None = None,
+        adversarial: bool = False,
+        fuse: bool = True,
     ) -> Submission:
         """Return what an engine is given."""
         first, flow = self.first, self.pipeline.flow
@@ -101,6 +107,7 @@ class Plan(msgspec.Struct, frozen=True):
             use_cache=use_cache and not self.bindings,
             parallel=parallel or machine().parallel,
             adversarial=adversarial,
+            fuse=fuse,
         )
 
     def run(self, experiment: str, *, use_cache: bool, engine: str = "local", profile: str = "") -> Run:

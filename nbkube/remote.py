@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from nbkube.building import build_images
 from nbkube.cluster import Cluster, connect
 from nbkube.engines.argo.cluster import ClusterWorkflows
 from nbkube.engines.argo.control import ArgoControl
@@ -64,6 +65,7 @@ class Remote:
             StorageError: the store cannot be reached.
         """
         self._look_over(plan, tell)
+        submission = self._with_images(plan, submission, tell)
         with self._files(plan, run.id, tell) as view:
             self.engine(view, run=run, uploading=_uploading(tell)).start(submission)
 
@@ -73,6 +75,7 @@ class Remote:
         Raises what `start` does.
         """
         self._look_over(plan, tell)
+        submission = self._with_images(plan, submission, tell)
         name = slug(plan.pipeline.name)[:40].strip("-") or "notebook"
         with self._files(plan, run.id, tell) as view:
             return exported(submission, run, view, self._store, self._target, _uploading(tell), name)
@@ -84,17 +87,37 @@ class Remote:
         return ArgoEngine(self._store, view, self._target, self._workflows, run=run, uploading=uploading)
 
     @contextmanager
-    def verifying(self, plan: Plan, view: FileView, *, adversarial: bool) -> Iterator[tuple[ArgoRun, str]]:
+    def verifying(
+        self, plan: Plan, view: FileView, *, adversarial: bool, fuse: bool = True
+    ) -> Iterator[tuple[ArgoRun, str]]:
         """Run a notebook for a comparison: nothing that another run has made is used, and the run is not kept.
 
         Yields the run and its store's address.
         """
-        submission = plan.submission(new_run_id(), use_cache=False, adversarial=adversarial)
+        submission = plan.submission(new_run_id(), use_cache=False, adversarial=adversarial, fuse=fuse)
+        submission = self._with_images(plan, submission, lambda _: None)
         try:
             yield self.engine(view).submit(submission, lambda _: None), self._store.url
         finally:
             with suppress(NbkubeError):  # one that still goes on stays in the list
                 RunStore(self._store).remove(submission.run)
+
+    def _with_images(self, plan: Plan, submission: Submission, tell: Listener) -> Submission:
+        """Name for each step the image that is built for it, where neither it nor the profile names one."""
+        if self._profile.image:
+            return submission
+        open_steps = {unit.program.unit for unit in submission.units if not unit.options.image}
+        image_of: dict[str, str] = {}
+        for one in build_images(self._profile, plan, tell, only=open_steps):
+            tell({"event": "image", "message": f"{one.reference} for {', '.join(one.steps)}: {one.reason}"})
+            image_of |= dict.fromkeys(one.steps, one.reference)
+        units = tuple(
+            unit
+            if unit.options.image
+            else replace(unit, options=replace(unit.options, image=image_of[unit.program.unit]))
+            for unit in submission.units
+        )
+        return replace(submission, units=units)
 
     def _look_over(self, plan: Plan, tell: Listener) -> None:
         around = look(self._cluster, self._profile, plan.pipeline.steps)

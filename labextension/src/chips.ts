@@ -1,6 +1,6 @@
 import type { NotebookPanel } from '@jupyterlab/notebook';
 
-import { hasEnded, SIGNS, type Phase } from './core/format';
+import { clipped, hasEnded, SIGNS, type Phase } from './core/format';
 import type { RunsModel } from './core/runs';
 import { hues, type Placed } from './core/tags';
 import type { OpenNotebook } from './notebooks';
@@ -87,8 +87,8 @@ export class Chips {
     const dot = document.createElement('span');
     dot.className = 'nbk-dot';
     dot.setAttribute('aria-hidden', 'true');
-    chip.append(dot, name);
-    const what = cell.role === 'skip' ? 'Left out of the pipeline' : cell.role ? `Tagged ${cell.role}` : `Step ${cell.step}`;
+    chip.append(dot, clipped(name, 40));
+    const what = cell.role === 'skip' ? 'Left out of the pipeline' : cell.role ? `Tagged ${cell.role}` : `Step ${clipped(cell.step)}`;
     const how = cell.own || cell.role ? '' : ', with the cell above';
     chip.setAttribute('aria-label', `${what}${how}. Change`);
     chip.title = `${what}${how}`;

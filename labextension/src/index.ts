@@ -19,6 +19,7 @@ import { pipelineIcon } from './icons';
 import { Notebooks, type OpenNotebook } from './notebooks';
 import { NbkubePanel } from './panel';
 import { showRunning } from './running';
+import { storage } from './storageplugin';
 import { INbkube } from './tokens';
 import { transport } from './transport';
 
@@ -207,4 +208,4 @@ const running: JupyterFrontEndPlugin<void> = {
 };
 
 export * from './tokens';
-export default [service, tags, panel, running];
+export default [service, tags, panel, running, storage];

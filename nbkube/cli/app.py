@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nbkube.cli import arguments, clusters, serving, storage
+from nbkube.cli import arguments, clusters, labs, serving, storage
 from nbkube.cli.arguments import AsJson
 from nbkube.cli.faults import guarded, tell_diagnostics
 from nbkube.cli.terminal import write
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Turn a tagged notebook into a pipeline, run it, and prove that it computes what the notebook computes.",
-    epilog="Exit codes: 0 ok, 1 a run or check failed, 2 your input is wrong, 3 cluster or store cannot be reached, "
-    "130 cancelled.",
+    epilog="Exit codes: 0 ok, 1 a run or check failed, 2 your input is wrong, 3 cluster, store or registry cannot be "
+    "reached, 130 cancelled.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -69,6 +69,9 @@ ProfileName = Annotated[
     typer.Option(
         "--profile", metavar="NAME", help="A profile of nbkube.toml (default: NBKUBE_PROFILE, or the file's)."
     ),
+]
+NoFuse = Annotated[
+    bool, typer.Option("--no-fuse", help="On a cluster: give each step a pod of its own, also in chains of equal ones.")
 ]
 EngineName = Annotated[
     str, typer.Option("--engine", metavar="ENGINE", help="Where to run: local or argo (default: the profile's).")
@@ -209,6 +212,7 @@ def run(
     ] = None,
     engine: EngineName = "",
     profile: ProfileName = "",
+    no_fuse: NoFuse = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the run's id and return at once.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")] = False,
     store: Store = None,
@@ -232,6 +236,7 @@ def run(
         use_cache=not no_cache,
         parallel=parallel,
         engine=engine,
+        fuse=not no_fuse,
     )
     if detach:
         raise typer.Exit(running.submit(client, request, json=json))
@@ -380,6 +385,7 @@ def verify(
     params: ParameterFile = None,
     engine: EngineName = "",
     profile: ProfileName = "",
+    no_fuse: NoFuse = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -387,12 +393,17 @@ def verify(
     from nbkube.cli import verification
 
     client = _client(None, notebook, profile)
-    raise typer.Exit(verification.verify(client, notebook, param, params, engine=engine, quiet=quiet, json=json))
+    fuse = not no_fuse
+    raise typer.Exit(
+        verification.verify(client, notebook, param, params, engine=engine, fuse=fuse, quiet=quiet, json=json)
+    )
 
 
 clusters.add_to(app)
 storage.add_to(app)
+labs.add_to(app)
 serving.add_to(app)
 
+from nbkube.cli import building as building  # noqa: E402
 from nbkube.cli import control as control  # noqa: E402 - adds its commands to the app above
 from nbkube.cli import exporting as exporting  # noqa: E402

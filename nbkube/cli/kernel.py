@@ -1,4 +1,4 @@
-"""Commands that act on the kernel they are typed in: `%nbkube restore`, `%nbkube pull`, `%nbkube run --from`."""
+"""Commands that act on the kernel they are typed in: `%nbkube restore`, `pull`, `run --from`, `serve`, `predict`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nbkube.cli.faults import guarded
-from nbkube.cli.terminal import one_line, safe, tell
+from nbkube.cli.terminal import one_line, safe, tell, write
 from nbkube.errors import NbkubeError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nbkube.interactive.model import Pulled, Restored
     from nbkube.runs import RunState
 
-_COMMANDS = ("restore", "pull")
+_COMMANDS = ("restore", "pull", "serve", "predict")
 
 app = typer.Typer(
     help="What a notebook's own kernel can do.",
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, its beginning or end, or last.")]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 StepName = Annotated[str, typer.Argument(metavar="STEP", help="The step.")]
 Store = Annotated[str | None, typer.Option("--store", metavar="FOLDER", help="Where the run's results are kept.")]
 
@@ -117,6 +118,39 @@ def run(
     state = running.shown_while(pipeline.steps[first:], _telling(execute), quiet=quiet)
     results.tell_outcome(state, path, metrics=True)
     raise typer.Exit(results.exit_code(state.phase))
+
+
+@app.command()
+@guarded
+def serve(
+    name: ModelName,
+    version: Annotated[int | None, typer.Option("--version", metavar="N", min=1, help="By default the newest.")] = None,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, max=64, help="Processes that predict.")] = 2,
+    trust: Annotated[str, typer.Option("--trust", metavar="DIGEST", help="Agree to a model that runs code.")] = "",
+    store: Store = None,
+) -> None:
+    """Serve a model; it goes on until `%nbkube endpoints stop MODEL`, also when this kernel ends."""
+    endpoint = _client(store).serve(name, version, workers=workers, trust=trust)
+    tell(f"{name} version {endpoint.version} is {endpoint.phase} at {endpoint.url}/v2/models/{name}")
+
+
+@app.command()
+@guarded
+def predict(
+    name: ModelName,
+    data: Annotated[
+        str, typer.Argument(metavar="[DATA]", help="A variable, or rows as JSON (default: the model's example).")
+    ] = "",
+    store: Store = None,
+) -> None:
+    """Ask an endpoint about a variable of this kernel; the answer is shown and is the variable `_prediction`."""
+    from nbkube.cli.serving import given
+
+    space = _shell().user_ns
+    value = space[data] if data.isidentifier() and data in space else given(data)
+    answer = _client(store).predict(name, value)
+    space["_prediction"] = answer
+    write(safe(repr(answer)))
 
 
 def _telling(execute: Callable[[Listener], RunState]) -> Callable[[Listener], RunState]:

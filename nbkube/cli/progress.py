@@ -114,6 +114,8 @@ def message_of(event: Mapping[str, Any]) -> str:
             return "goes on"
         case "uploading":
             return f"project files in the store: {event.get('done')} of {event.get('total')}"
+        case "image":
+            return f"image: {one_line(event.get('message', ''))}"
         case "contact":
             return f"no contact: {one_line(event.get('reason', ''))}" if event.get("lost") else "contact again"
     return ""

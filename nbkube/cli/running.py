@@ -36,6 +36,7 @@ class Request:
     use_cache: bool
     parallel: int | None
     engine: str = ""
+    fuse: bool = True
 
 
 def run(client: Client, pipeline: Pipeline, request: Request, *, quiet: bool, json: bool) -> int:

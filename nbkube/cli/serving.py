@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -245,7 +246,7 @@ def serve(
         trust=trust,
         limits=Limits(body=limit << 20, seconds=timeout),
         log=RequestLog(share=log, redact=tuple(redact or ())),
-        tell=(lambda _: None) if json else lambda news: tell(f"{news['phase']}: {news['url']}"),
+        tell=_quiet if json else _told,
     )
     if json:
         _write_json(_line(endpoint))
@@ -253,6 +254,14 @@ def serve(
         _tell_endpoint(endpoint)
     if not detach:
         raise typer.Exit(_until_interrupted(client, endpoint))
+
+
+def _quiet(_: Mapping[str, Any]) -> None:
+    return None
+
+
+def _told(news: Mapping[str, Any]) -> None:
+    tell(f"{news['phase']}: {news['url']}")
 
 
 def _token() -> str:
@@ -307,7 +316,7 @@ def predict(
     json: AsJson = False,
 ) -> None:
     """Ask an endpoint and print its answer. Text that is no JSON is one example."""
-    answer = _client(store).predict(name, _given(data), version=version)
+    answer = _client(store).predict(name, given(data), version=version)
     if json or not isinstance(answer, dict) or "outputs" not in answer:
         _write_json(answer)
         return
@@ -321,7 +330,8 @@ def predict(
         write(safe(f"{one['name']} {one['shape']}: {values}{more}"))
 
 
-def _given(data: str) -> Any:
+def given(data: str) -> Any:
+    """Return what a person has typed as JSON, `@FILE` or `-`; None for nothing, text that is no JSON is one example."""
     import sys
 
     import msgspec

@@ -1,4 +1,4 @@
-"""The commands about files in buckets and folders: storage ls, cp, rm, mb, cat."""
+"""The commands about files in buckets and folders: storage ls, cp, mv, rm, mb, mkdir, cat, head, stat, versions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nbkube.cli.faults import guarded
 from nbkube.cli.terminal import is_terminal, one_line, tell, write
 
 if TYPE_CHECKING:
-    from nbkube.storage.files import FileInfo, Storage
+    from nbkube.storage.files import FileInfo, FileVersion, Storage
 
 _Location = Annotated[
     str,
@@ -140,6 +140,102 @@ def cat(location: _Location) -> None:
             sys.stdout = None  # nobody reads any more; nothing is left to flush
 
 
+@_storage.command()
+@guarded
+def mv(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="s3://BUCKET/KEY; with '/' at its end a folder.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Its new name, in this or another bucket.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Replace what is there.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Give a file or folder of a bucket another name. Nothing is replaced unless that is said."""
+    count = _files().move(source, target, replace=replace)
+    if json:
+        _write_json({"source": source, "target": target, "moved": count})
+    else:
+        tell(f"{one_line(source)} -> {one_line(target)}: {count} moved")
+
+
+@_storage.command()
+@guarded
+def mkdir(
+    location: Annotated[str, typer.Argument(metavar="FOLDER", help="s3://BUCKET/FOLDER/, or a local folder.")],
+    json: AsJson = False,
+) -> None:
+    """Make an empty folder; nothing happens where it is there already."""
+    made = _files().mkdir(location)
+    if json:
+        _write_json({"location": location, "made": made})
+    else:
+        tell(f"{one_line(location)}: {'made' if made else 'is there already'}")
+
+
+@_storage.command()
+@guarded
+def stat(location: _Location, json: AsJson = False) -> None:
+    """Show what is known of a file without reading it."""
+    found = _files().stat(location)
+    body = {
+        "location": found.location,
+        "size": found.size,
+        "modified": _iso(found.modified),
+        "etag": found.etag,
+        "type": found.type,
+        "version": found.version,
+    }
+    if json:
+        _write_json(body)
+        return
+    for name, value in body.items():
+        if value != "":
+            write(f"{name:<9} {one_line(str(value), 2000)}")
+
+
+@_storage.command()
+@guarded
+def head(location: _Location, json: AsJson = False) -> None:
+    """Show the beginning of a file: text, rows of a table, cells of a notebook, records of a TFRecord file."""
+    import msgspec
+
+    from nbkube.cli.previews import preview_lines
+
+    found = _files().preview(location)
+    if json:
+        _write_json(msgspec.to_builtins(found))
+        return
+    for line in preview_lines(found):
+        if not write(line):
+            return
+
+
+@_storage.command()
+@guarded
+def versions(
+    location: _Location,
+    restore: Annotated[
+        str, typer.Option("--restore", metavar="VERSION", help="Make this version the newest one.", show_default=False)
+    ] = "",
+    json: AsJson = False,
+) -> None:
+    """List the versions that a bucket keeps of a file, the newest first."""
+    from nbkube.storage.disk import readable_size
+
+    files = _files()
+    if restore:
+        files.restore(location, restore)
+    found = files.versions(location)
+    if json:
+        _write_json([{**_fields(one), "modified": _iso(one.modified)} for one in found])
+        return
+    for one in found:
+        size = "removed" if one.deleted else readable_size(one.size)
+        write(f"{size:>12}  {_time(one.modified):<16}  {one_line(one.id)}{'  (newest)' if one.latest else ''}")
+
+
+def _fields(one: FileVersion) -> dict[str, Any]:
+    return {"id": one.id, "size": one.size, "latest": one.latest, "deleted": one.deleted}
+
+
 def _confirm(location: str) -> None:
     from nbkube.errors import NbkubeError
 
@@ -162,8 +258,12 @@ def _time(modified: float | None) -> str:
     return "" if modified is None else f"{datetime.datetime.fromtimestamp(modified):%Y-%m-%d %H:%M}"
 
 
+def _iso(modified: float | None) -> str | None:
+    return None if modified is None else datetime.datetime.fromtimestamp(modified, datetime.UTC).isoformat()
+
+
 def _as_json(one: FileInfo) -> dict[str, Any]:
-    modified = None if one.modified is None else datetime.datetime.fromtimestamp(one.modified, datetime.UTC).isoformat()
+    modified = _iso(one.modified)
     return {"location": one.location, "size": one.size, "modified": modified, "folder": one.size is None}
 
 

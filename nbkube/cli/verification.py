@@ -25,6 +25,7 @@ def verify(
     file: Path | None,
     *,
     engine: str = "",
+    fuse: bool = True,
     quiet: bool,
     json: bool,
 ) -> int:
@@ -34,7 +35,7 @@ def verify(
         raise NotebookError(diagnostics=pipeline.diagnostics)
     progress = _Progress(quiet=quiet or json)
     try:
-        verdict = client.verify(notebook, parameters=pipeline.values, engine=engine, tell=progress)
+        verdict = client.verify(notebook, parameters=pipeline.values, engine=engine, fuse=fuse, tell=progress)
     except KeyboardInterrupt:
         # The cell that was being run in the kernel is never waited for; asyncio would report that at length.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)

@@ -6,6 +6,7 @@ that may be called from any thread.
 
 from __future__ import annotations
 
+from nbkube.client.images import Images
 from nbkube.client.project import STORE_FOLDER
 from nbkube.client.results import Artifacts, Results
 from nbkube.client.running import Running
@@ -14,8 +15,8 @@ from nbkube.client.serving import Serving
 __all__ = ["STORE_FOLDER", "Artifacts", "Client"]
 
 
-class Client(Running, Results, Serving):
-    """Show, check, run and verify the notebooks of a project, look at its runs, and serve the models they made.
+class Client(Images, Running, Results, Serving):
+    """Show, check, build, run and verify the notebooks of a project, look at its runs, and serve the models they made.
 
     Args:
         project: a folder of the project, by default the working directory. A notebook given to a method decides for

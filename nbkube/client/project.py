@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nbkube.cluster.capacity import Capacity
     from nbkube.engines.argo.control import ArgoControl
     from nbkube.engines.control import RunControl
+    from nbkube.labs import Labs
     from nbkube.preflight.doctor import Check
     from nbkube.profiles import Profile, Profiles
     from nbkube.remote import Remote
@@ -145,6 +146,16 @@ class Project:
         profile = self.profile()
         return connect(profile.context, profile.namespace)
 
+    def labs(self) -> Labs:
+        """Return the notebook servers in the profile's namespace; nothing is sent yet.
+
+        Raises:
+            ClusterError: no cluster is known here.
+        """
+        from nbkube.labs import Labs
+
+        return Labs(self.cluster(), self.profile())
+
     def doctor(self) -> Iterator[Check]:
         """Look at everything a run with the profile needs, and yield what was found of each part."""
         from nbkube.preflight.doctor import examine
@@ -162,11 +173,16 @@ class Project:
 
         return survey(self.cluster()) if self.profile().engine == "argo" else this_machine()
 
-    def storage(self) -> Storage:
-        """Return files in buckets (on the server of the profile, else of the environment) and folders."""
+    def storage(self, environment: Mapping[str, str] | None = None, patience: float | None = None) -> Storage:
+        """Return files in buckets (on the server of the profile, else of the environment) and folders.
+
+        `environment` is what the profile's variables are laid over, by default the process's own; `patience` is for
+        how many seconds a server that does not answer is asked again.
+        """
         from nbkube.storage.files import Storage
 
-        return Storage("", _with(self.profile().store.variables()))
+        variables = self.profile().store.variables()
+        return Storage("", _with(variables) if environment is None else {**environment, **variables}, patience)
 
     def storage_place(self) -> str:
         """Return the place of this project's files: that of `nbkube.storage()`, the profile's store, or the project."""

@@ -43,11 +43,13 @@ class Running(Notebooks):
         use_cache: bool = True,
         parallel: int | None = None,
         engine: str = "",
+        fuse: bool = True,
         on_event: Listener = _silent,
     ) -> RunState:
         """Run a notebook as a pipeline, follow it, and return the state it ended in.
 
-        `engine` is `local` or `argo`, by default the profile's.
+        `engine` is `local` or `argo`, by default the profile's. With `fuse` chains of steps that ask for the same
+        share a pod there.
 
         A step that fails makes a run with the phase Failed, not an exception. Ctrl-C (KeyboardInterrupt) cancels the
         run: all its processes are ended, finished steps are kept. The run does not need this process: if it ends in
@@ -68,6 +70,7 @@ class Running(Notebooks):
             use_cache=use_cache,
             parallel=parallel,
             engine=engine,
+            fuse=fuse,
             on_event=on_event,
         )
         on_event({"event": "run-created", "run": run_id})
@@ -83,13 +86,14 @@ class Running(Notebooks):
         use_cache: bool = True,
         parallel: int | None = None,
         engine: str = "",
+        fuse: bool = True,
         on_event: Listener = _silent,
     ) -> str:
         """Start a run and return its id; the run goes on whatever becomes of this process. Raises what `run` does."""
         from nbkube.plan import Plan
 
         plan = Plan.of(self._pipeline(path, parameters, options), path)
-        return self._start(plan, experiment, use_cache, parallel, engine, on_event)
+        return self._start(plan, experiment, use_cache, parallel, engine, on_event, fuse=fuse)
 
     def run_from(
         self,
@@ -124,14 +128,22 @@ class Running(Notebooks):
         return self._control(root).follow(run_id, on_event)
 
     def _start(
-        self, plan: Plan, experiment: str, use_cache: bool, parallel: int | None, engine: str, on_event: Listener
+        self,
+        plan: Plan,
+        experiment: str,
+        use_cache: bool,
+        parallel: int | None,
+        engine: str,
+        on_event: Listener,
+        *,
+        fuse: bool = True,
     ) -> str:
         profile = self.profile(plan.root)
         engine = engine or profile.engine
         if engine not in ("local", "argo"):
             raise NbkubeError(f"there is no engine {engine!r}. Fix: use local or argo.")
         run = plan.run(experiment, use_cache=use_cache, engine=engine, profile=profile.name)
-        submission = plan.submission(run.id, use_cache=use_cache, parallel=parallel)
+        submission = plan.submission(run.id, use_cache=use_cache, parallel=parallel, fuse=fuse)
         if engine == "argo":
             self._remote(plan.root).start(plan, run, submission, on_event)
         else:
@@ -162,6 +174,7 @@ class Running(Notebooks):
         *,
         parameters: Mapping[str, Any] | None = None,
         engine: str = "",
+        fuse: bool = True,
         tell: Callable[[str], None] = lambda _: None,
     ) -> Verification:
         """Prove that the pipeline computes what the notebook computes: both run twice, without cache, and everything
@@ -181,7 +194,7 @@ class Running(Notebooks):
 
             def run_pipeline(adversarial: bool) -> PipelineResult:
                 started = time.monotonic()
-                with self._verifying(plan, files, place, engine, adversarial=adversarial) as (run, url):
+                with self._verifying(plan, files, place, engine, adversarial=adversarial, fuse=fuse) as (run, url):
                     _wait(run)
                     seconds = time.monotonic() - started
                     return PipelineResult(run.bindings(), run.files(), run.metrics(), run.failure(), seconds, url)
@@ -191,14 +204,14 @@ class Running(Notebooks):
 
     @contextlib.contextmanager
     def _verifying(
-        self, plan: Plan, files: FileView, place: Path, engine: str, *, adversarial: bool
+        self, plan: Plan, files: FileView, place: Path, engine: str, *, adversarial: bool, fuse: bool = True
     ) -> Iterator[tuple[LocalRun | ArgoRun, str]]:
         """Run the pipeline for a comparison on an engine; yield the run and its store's address."""
         from nbkube.engines.local import LocalEngine
         from nbkube.storage import open_store
 
         if (engine or self.profile(plan.root).engine) == "argo":
-            with self._remote(plan.root).verifying(plan, files, adversarial=adversarial) as found:
+            with self._remote(plan.root).verifying(plan, files, adversarial=adversarial, fuse=fuse) as found:
                 yield found
         else:
             # A store of its own: what one run has made must not be found by the next.
@@ -273,14 +286,11 @@ class Running(Notebooks):
         first, and what is damaged is named in the answer.
 
         Raises:
-            NbkubeError: the grace period is too short while runs go on, or the store has no garbage collection.
+            NbkubeError: the grace period is too short while runs go on.
         """
         from nbkube.runs import garbage
-        from nbkube.storage import CollectableStore
 
         store = self._store()
-        if not isinstance(store, CollectableStore):
-            raise NbkubeError(f"{store.url}: garbage collection works on stores in a folder.")
         going = [one.id for one in self._runs().list() if not one.phase.ended]
         if grace < garbage.SHORTEST_GRACE and going:
             raise NbkubeError(f"runs have not ended ({', '.join(going[:3])}). Fix: a grace period of 2h or more.")

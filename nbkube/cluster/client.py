@@ -251,6 +251,19 @@ class Cluster:
             query["previous"] = "true"
         return iter(Logs(self._connection, path, f"read the log of {pod}", query, follow, since))
 
+    def open_port(self, pod: str, port: int) -> Any:
+        """Return a socket to a port of a pod, carried by the API server.
+
+        Raises:
+            kubernetes' ApiException: the API server does not open it.
+        """
+        from kubernetes.client import ApiClient, CoreV1Api
+        from kubernetes.stream import portforward
+
+        api = CoreV1Api(ApiClient(self._connection.settings))
+        ports = portforward(api.connect_get_namespaced_pod_portforward, pod, self.namespace, ports=str(port))
+        return ports.socket(port)
+
     # -- what we may do --------------------------------------------------------------------------------------------
 
     def may(self, question: Question) -> bool:

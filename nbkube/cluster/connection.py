@@ -50,6 +50,11 @@ class Connection:
         self._pool = _pool(settings)
         self.skew: float | None = None
 
+    @property
+    def settings(self) -> Configuration:
+        """The client's settings with the credentials in force, for what is not plain HTTP."""
+        return self._settings
+
     def call(
         self,
         method: str,

@@ -6,11 +6,8 @@ held against it run by run; two runs at once do not know of each other.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,15 +16,14 @@ from nbkube.engines.model import UnitPlan
 from nbkube.errors import Diagnostic, Place
 from nbkube.pipeline.model import StepOptions
 from nbkube.pipeline.quantities import quantity
-from nbkube.runtime.cgroups import MemoryGroup, cpu_limit, hierarchy, memory_limit
+from nbkube.runtime.cgroups import MemoryGroup
+from nbkube.runtime.machine import cores, devices, memory
 from nbkube.runtime.program import Failure
 
 if TYPE_CHECKING:
     from nbkube.runtime.attempt import Attempt
 
 OOM = "OOM"
-_AMD_NODES = Path("/sys/class/kfd/kfd/topology/nodes")
-_NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 
 class Capacity(msgspec.Struct, frozen=True):
@@ -45,23 +41,7 @@ class Capacity(msgspec.Struct, frozen=True):
 
 def machine() -> Capacity:
     """Return what this process may use of this machine."""
-    cpus = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Capacity(
-        min(cpus, cpu_limit(hierarchy("cpu")) or cpus),
-        min(memory, memory_limit(hierarchy("memory")) or memory),
-        _devices(),
-    )
-
-
-def _devices() -> dict[str, int]:
-    found = {}
-    with contextlib.suppress(OSError):
-        found["nvidia.com/gpu"] = len(os.listdir(_NVIDIA))
-    with contextlib.suppress(OSError):
-        nodes = [_AMD_NODES / name / "gpu_id" for name in os.listdir(_AMD_NODES)]
-        found["amd.com/gpu"] = sum(node.read_text().strip() not in ("", "0") for node in nodes)
-    return {name: count for name, count in found.items() if count}
+    return Capacity(cores(), memory(), devices())
 
 
 def check(units: Iterable[UnitPlan], capacity: Capacity, notebook: str) -> list[Diagnostic]:

@@ -18,6 +18,7 @@ from nbkube.errors import NbkubeError
 from nbkube.runtime import cache
 from nbkube.runtime.attempt import Attempt, Executed
 from nbkube.runtime.program import Failure, StepTask
+from nbkube.runtime.spawning import TemplateProcess
 from nbkube.state.model import OutputRef
 from nbkube.state.proof import matches
 from nbkube.state.snapshot import FileView
@@ -31,16 +32,21 @@ BROKEN = "a step before it has failed"
 
 
 class LocalEngine:
-    """Runs submissions as processes of this machine; needs no server and no account."""
+    """Runs submissions as processes of this machine; needs no server and no account.
 
-    def __init__(self, store: ObjectStore, work: Path, view: FileView) -> None:
+    `ahead` is a process for the template of its first run, which has been started already.
+    """
+
+    def __init__(self, store: ObjectStore, work: Path, view: FileView, ahead: TemplateProcess | None = None) -> None:
         self._store = store
         self._work = work
         self._view = view
+        self._ahead = ahead
 
     def submit(self, submission: Submission, listener: Listener) -> LocalRun:
         """Start a run on threads of this process and return at once."""
-        run = LocalRun(self._store, self._work, self._view, submission, listener)
+        ahead, self._ahead = self._ahead, None
+        run = LocalRun(self._store, self._work, self._view, submission, listener, ahead)
         run.start()
         return run
 
@@ -49,7 +55,13 @@ class LocalRun:
     """One run in progress: a scheduler thread, and a thread for every group that is running."""
 
     def __init__(
-        self, store: ObjectStore, work: Path, view: FileView, submission: Submission, listener: Listener
+        self,
+        store: ObjectStore,
+        work: Path,
+        view: FileView,
+        submission: Submission,
+        listener: Listener,
+        ahead: TemplateProcess | None = None,
     ) -> None:
         self._store = store
         self._base = view
@@ -57,7 +69,7 @@ class LocalRun:
         self._listener = listener
         self._work = work / submission.run
         self._results = Results(store, submission, self._tell_damage)
-        self._warming = Warming(submission, view, store, self._work / "template")
+        self._warming = Warming(submission, view, store, self._work / "template", ahead)
         self._schedule: Schedule[Result] = Schedule(self._results.reordered(), submission.edges, submission.bindings)
         self._budget = Budget(submission.units, machine())
         self._changed = threading.Condition()

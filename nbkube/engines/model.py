@@ -29,7 +29,8 @@ class Submission(msgspec.Struct, frozen=True):
 
     `root` is the project's folder, `cwd` the notebook's place in it. `edges` are the data dependencies known before
     the run. `bindings` are variables that there are before the first unit: those of a live kernel. `adversarial` runs
-    everything alone and ties in reverse order, to prove that order does not matter.
+    everything alone and ties in reverse order, to prove that order does not matter. `fuse` lets chains of steps that
+    ask for the same share a pod.
     """
 
     run: str
@@ -41,6 +42,7 @@ class Submission(msgspec.Struct, frozen=True):
     parallel: int = 2
     adversarial: bool = False
     bindings: dict[str, OutputRef] = {}
+    fuse: bool = True
 
     def with_variables(self, variables: Mapping[str, str]) -> Submission:
         """Return the submission with environment variables for all steps; those of their options win."""

@@ -34,6 +34,8 @@ class Result(Outcome):
     cached: bool = False
     seconds: float = 0.0
     peak_memory: int = 0
+    gpu_memory: int = 0
+    gpus: int = 0
     cpu_seconds: float = 0.0
     metrics: Mapping[str, Any] = field(default_factory=dict)
     executed: str = ""
@@ -175,6 +177,8 @@ class Results:
             seconds=finished.seconds,
             cpu_seconds=result.cpu_seconds,
             peak_memory=result.peak_memory,
+            gpu_memory=result.gpu_memory,
+            gpus=result.gpus,
             started=started,
             wrote_outside=result.wrote_outside,
             draws=result.draws,
@@ -199,6 +203,8 @@ def _result(manifest: StepManifest, *, cached: bool = False) -> Result:
         cached=cached,
         seconds=0.0 if cached else manifest.seconds,
         peak_memory=manifest.peak_memory,
+        gpu_memory=manifest.gpu_memory,
+        gpus=manifest.gpus,
         cpu_seconds=manifest.cpu_seconds,
         metrics=manifest.metrics,
         executed=manifest.executed,
@@ -223,6 +229,8 @@ def _ended(unit: UnitPlan, result: Result, position: int) -> dict[str, Any]:
         "seconds": result.seconds,
         "cpu_seconds": result.cpu_seconds,
         "peak_memory": result.peak_memory,
+        "gpu_memory": result.gpu_memory,
+        "gpus": result.gpus,
         "cached": result.cached,
         "manifest": result.manifest,
         "executed": result.executed,

@@ -20,6 +20,7 @@ from nbkube.engines.local import LocalEngine, LocalRun
 from nbkube.engines.model import Submission
 from nbkube.errors import NbkubeError
 from nbkube.runs import Phase, Recorder, RunStore
+from nbkube.runtime.spawning import TemplateProcess
 from nbkube.state.frozen import load_view, save_view
 from nbkube.state.recycling import remove_tree
 from nbkube.state.snapshot import FileView, snapshot
@@ -27,8 +28,10 @@ from nbkube.storage import open_store
 from nbkube.storage.model import ObjectStore
 
 
-def supervise(url: str, folder: str, run_id: str, starter: socket.socket, *, resume: bool) -> None:
-    """Carry out a run to its end, if nobody else does."""
+def supervise(
+    url: str, folder: str, run_id: str, starter: socket.socket, ahead: TemplateProcess | None, *, resume: bool
+) -> None:
+    """Carry out a run to its end, if nobody else does; steps are forked from the process `ahead` where they can be."""
     work = Path(folder)
 
     def answer(text: str) -> None:
@@ -41,7 +44,7 @@ def supervise(url: str, folder: str, run_id: str, starter: socket.socket, *, res
             answer(BUSY)
             return
         try:
-            supervision = _Supervision(open_store(url), work, run_id, resume=resume)
+            supervision = _Supervision(open_store(url), work, run_id, ahead, resume=resume)
         except NbkubeError as error:
             answer(str(error))
             return
@@ -58,7 +61,10 @@ def supervise(url: str, folder: str, run_id: str, starter: socket.socket, *, res
 class _Supervision:
     """One run while this process has it."""
 
-    def __init__(self, store: ObjectStore, work: Path, run_id: str, *, resume: bool) -> None:
+    def __init__(
+        self, store: ObjectStore, work: Path, run_id: str, ahead: TemplateProcess | None, *, resume: bool
+    ) -> None:
+        self._ahead = ahead
         self._store = store
         self._runs = RunStore(store)
         self._run_id = run_id
@@ -87,7 +93,7 @@ class _Supervision:
         except NbkubeError as error:
             self._recorder({"event": "run-ended", "phase": Phase.FAILED, "reason": str(error)})
             return
-        run = LocalEngine(self._store, self._work, view).submit(self._submission, self._listen)
+        run = LocalEngine(self._store, self._work, view, self._ahead).submit(self._submission, self._listen)
         listener = threading.Thread(target=self._obey, args=(run,), name="requests", daemon=True)
         listener.start()
         self._requests.put(POKE)  # something may have been asked already

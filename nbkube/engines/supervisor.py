@@ -18,14 +18,23 @@ def main(arguments: list[str]) -> None:
         os._exit(0)
     import socket
 
-    from nbkube.engines import supervision  # loaded while the starter is still preparing the run
+    from nbkube.runtime.spawning import TemplateProcess, environment_of, supported
 
     store, work, run_id, descriptor = arguments
     with socket.socket(fileno=int(descriptor)) as starter:
         starter.set_inheritable(False)
-        word = starter.recv(64)
-        if word:
-            supervision.supervise(store, work, run_id, starter, resume=word == b"resume\n")
+        # Most steps need IPython and what else a template has; its process loads that while this one loads its own
+        # part and the starter is still preparing the run.
+        ahead = TemplateProcess(environment_of({})) if supported() else None
+        try:
+            from nbkube.engines import supervision
+
+            word = starter.recv(64)
+            if word:
+                supervision.supervise(store, work, run_id, starter, ahead, resume=word == b"resume\n")
+        finally:
+            if ahead is not None:
+                ahead.close()
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nbkube.engines.model import Submission
-from nbkube.runtime.spawning import environment_of
-from nbkube.runtime.template import Statements, Template, shared_beginning, supported
+from nbkube.runtime.spawning import TemplateProcess, environment_of, supported
+from nbkube.runtime.template import Statements, Template, shared_beginning
 from nbkube.state.snapshot import FileView
 from nbkube.storage.model import ObjectStore
 
@@ -25,13 +25,22 @@ class Warming:
         view: the project's files at its start.
         store: where values lie.
         folder: a folder that does not exist, for the template's workspace.
+        ahead: a process for the template that is there already; one with another environment is not used.
     """
 
-    def __init__(self, submission: Submission, view: FileView, store: ObjectStore, folder: Path) -> None:
+    def __init__(
+        self,
+        submission: Submission,
+        view: FileView,
+        store: ObjectStore,
+        folder: Path,
+        ahead: TemplateProcess | None = None,
+    ) -> None:
         self._submission = submission
         self._view = view
         self._store = store
         self._folder = folder
+        self._ahead = ahead
         self._waiting = set(range(len(submission.units)))
         self._shared = shared_beginning([unit.program.replay for unit in submission.units])
         self._template: Template | None = None
@@ -47,7 +56,7 @@ class Warming:
         later = self._waiting.intersection(pending) - {unit}
         with self._lock:
             if self._template is None:
-                if not later:
+                if not later and self._ahead is None:
                     return None
                 self._template = self._start()
             first = min({unit, *later}) if unit in self._waiting else None
@@ -71,11 +80,15 @@ class Warming:
             template = self._template
         if template is not None:
             template.close()
+        if self._ahead is not None:
+            self._ahead.close()
 
     def _start(self) -> Template:
         programs = [unit.program for unit in self._submission.units]
         # Units with other variables of their own have processes of their own.
         variables, _ = Counter(tuple(sorted(program.env.items())) for program in programs).most_common(1)[0]
+        environment = environment_of(dict(variables))
+        fitting = self._ahead is not None and self._ahead.environment == environment
         return Template(
             self._view,
             self._folder,
@@ -83,5 +96,6 @@ class Warming:
             root=self._submission.root,
             cwd=self._submission.cwd,
             filename=programs[0].filename,
-            environment=environment_of(dict(variables)),
+            environment=environment,
+            process=self._ahead if fitting else None,
         )

@@ -66,7 +66,8 @@ def _format_of_file(path: Path) -> Format:
         return "onnx"
     raise ModelError(
         f"{path.name} is no model that nbkube knows. Known are: scikit-learn (.skops), Keras (.keras), TensorFlow "
-        "SavedModel (folder), XGBoost (.ubj, .json), LightGBM (.txt), ONNX (.onnx), with consent pickles (.joblib, .pkl)."
+        "SavedModel (folder), XGBoost (.ubj, .json), LightGBM (.txt), ONNX (.onnx), and pickles (.joblib, .pkl) "
+        "with consent."
     )
 
 

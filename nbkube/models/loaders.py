@@ -125,7 +125,7 @@ def estimator(model: Any, signature: Signature | None = None) -> Predictor:
         return found
 
     plain = features is not None and not columns
-    return Predictor(call, (Tensor("input", "FP64", (-1, int(features))),) if plain else None, columns)
+    return Predictor(call, (Tensor("input", "FP64", (-1, int(features or 0))),) if plain else None, columns)
 
 
 def optional_outputs(model_call: Predictor, inputs: Mapping[str, Array]) -> dict[str, Array]:

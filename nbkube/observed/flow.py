@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,9 +12,7 @@ from nbkube.errors import Diagnostic, Place
 from nbkube.observed.record import UnitRecord
 from nbkube.pipeline.model import Observed, Pipeline, Step
 from nbkube.pipeline.quantities import quantity
-
-_ROOM = 1.25
-"""Proposed memory over the measured peak."""
+from nbkube.runs.usage import proposed_cpu, proposed_memory
 
 _MIB = 1 << 20
 
@@ -105,24 +102,6 @@ def _observed(step: Step, record: UnitRecord, files: dict[str, str]) -> Observed
         cpu="" if step.options.cpu else proposed_cpu(record.seconds, record.cpu_seconds),
         memory="" if step.options.memory else proposed_memory(record.peak_memory),
     )
-
-
-def proposed_cpu(seconds: float, cpu_seconds: float) -> str:
-    """Return a CPU request from what was used: its mean, rounded up to tenths; "" where nothing was measured."""
-    if seconds <= 0 or cpu_seconds <= 0:
-        return ""
-    tenths = max(1, math.ceil(10 * cpu_seconds / seconds - 0.01))
-    return f"{tenths / 10:g}"
-
-
-def proposed_memory(peak: int) -> str:
-    """Return a memory request from the measured peak with a quarter more: whole 64 MiB, above 2 GiB half GiB."""
-    if peak <= 0:
-        return ""
-    wanted = math.ceil(peak * _ROOM / _MIB)
-    if wanted <= 2048:
-        return f"{64 * math.ceil(wanted / 64)}Mi"
-    return f"{math.ceil(wanted / 512) / 2:g}Gi"
 
 
 def _is_resolved(one: Diagnostic, pipeline: Pipeline, records: Mapping[int, UnitRecord]) -> bool:

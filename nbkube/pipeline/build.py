@@ -24,7 +24,7 @@ from nbkube.pipeline.options import Setting, merge, settings_of
 from nbkube.pipeline.order import tagged_order
 from nbkube.pipeline.parameters import find_parameters, given_values
 
-MAX_STEPS = 500
+MAX_STEPS = 1_000
 _SEVERITIES = ("error", "warning", "info")
 
 Options = Mapping[str, Mapping[str, Any]]

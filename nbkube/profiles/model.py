@@ -75,6 +75,11 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
     namespace: str = ""
     store: StoreAccess = StoreAccess()
     registry: str = ""
+    pull_registry: str = ""
+    plain_http: tuple[str, ...] = ()
+    registry_ca: str = ""
+    base: str = ""
+    architecture: str = "amd64"
     image: str = ""
     resources: DefaultResources = DefaultResources()
     service_account: str = RUNNER_ACCOUNT

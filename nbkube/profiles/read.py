@@ -57,8 +57,9 @@ def load_profiles(project: Path | None) -> Profiles:
     origins: dict[str, tuple[str, ...]] = {}
     for file in files:
         for name, settings in file.profiles.items():
-            if settings.get("store.ca"):
-                settings["store.ca"] = str(file.path.parent / Path(settings["store.ca"]).expanduser())
+            for one in ("store.ca", "registry-ca"):
+                if settings.get(one):
+                    settings[one] = str(file.path.parent / Path(settings[one]).expanduser())
             merged[name] = settings | merged.get(name, {})
             origins[name] = (*origins.get(name, ()), str(file.path))
     default = next((file.default for file in files if file.default), LOCAL)

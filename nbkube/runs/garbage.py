@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from nbkube.errors import DamagedObjectError
-from nbkube.storage.model import CollectableStore
+from nbkube.storage.model import ObjectStore
 from nbkube.storage.seal import checked, unsealed
 
 SHORTEST_GRACE = 7200.0
@@ -22,6 +23,9 @@ SHORTEST_GRACE = 7200.0
 
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _RESULT = re.compile(rb"steps/[0-9a-f]{64}/[0-9a-f]{64}\.json")
+_AT_ONCE = 8
+"""Requests to a store at the same time."""
+
 _TREE = 16 << 20
 """Blobs that a reference leads to may be lists of other blobs up to this size in bytes."""
 
@@ -37,30 +41,32 @@ class Collected(msgspec.Struct, frozen=True):
     damaged: tuple[str, ...] = ()
 
 
-def collect(store: CollectableStore, *, grace: float, dry_run: bool = False) -> Collected:
+def collect(store: ObjectStore, *, grace: float, dry_run: bool = False) -> Collected:
     """Remove results and blobs that nothing leads to and that have not been used for `grace` seconds."""
     # Listed before the roots are read: what is made meanwhile is no candidate.
     blobs = list(store.blobs())
     results = list(store.list("steps/"))
-    marked, named = _roots(store)
-    sizes: list[int] = []
-    for name in results:
-        size = None if name in named else store.discard_record(name, grace, dry_run=dry_run)
-        if size is None:
-            marked |= _digests(store.read(name) or b"")
-        else:
-            sizes.append(size)
-    count = len(sizes)
-    for digest in blobs:
-        size = None if digest in marked else store.discard(digest, grace, dry_run=dry_run)
-        sizes += [] if size is None else [size]
+
+    def discard_result(name: str) -> int | None:
+        return None if name in named else store.discard_record(name, grace, dry_run=dry_run)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        marked, named = _roots(store, pool)
+        gone = dict(zip(results, pool.map(discard_result, results), strict=True))
+        for data in pool.map(store.read, [name for name, size in gone.items() if size is None]):
+            marked |= _digests(data or b"")
+        unmarked = [digest for digest in blobs if digest not in marked]
+        sizes = [size for size in gone.values() if size is not None]
+        count = len(sizes)
+        freed = pool.map(lambda digest: store.discard(digest, grace, dry_run=dry_run), unmarked)
+        sizes += [size for size in freed if size is not None]
+        damaged = pool.map(lambda name: store.discard_record(name, grace, dry_run=dry_run), store.list("damaged/"))
+        bytes_freed = sum(sizes) + sum(size or 0 for size in damaged) + store.discard_damaged(grace, dry_run=dry_run)
     objects = len(sizes) - count
-    freed = sum(sizes) + store.discard_damaged(grace, dry_run=dry_run)
-    freed += sum(store.discard_record(name, grace, dry_run=dry_run) or 0 for name in store.list("damaged/"))
-    return Collected(count, objects, freed, len(results) - count, len(blobs) - objects)
+    return Collected(count, objects, bytes_freed, len(results) - count, len(blobs) - objects)
 
 
-def scrub(store: CollectableStore) -> Iterator[str]:
+def scrub(store: ObjectStore) -> Iterator[str]:
     """Read everything; yield a sentence for each blob and record whose bytes have changed (blobs are set aside)."""
     for digest in store.blobs():
         try:
@@ -83,14 +89,14 @@ def _is_sealed(name: str) -> bool:
     return name.startswith("steps/") or (name.startswith("runs/") and name.endswith(("/run.json", "/submission.json")))
 
 
-def _roots(store: CollectableStore) -> tuple[set[str], set[str]]:
+def _roots(store: ObjectStore, pool: ThreadPoolExecutor) -> tuple[set[str], set[str]]:
     """Return the digests and the results that records lead to."""
     marked: set[str] = set()
     named: set[str] = set()
-    for name in store.records():
-        if name.startswith(("steps/", "damaged/")) or "/live/" in name:
-            continue
-        data = store.read(name) or b""
+    skipped = ("steps/", "damaged/")
+    names = [name for name in store.records() if not name.startswith(skipped) and "/live/" not in name]
+    for name, record in zip(names, pool.map(store.read, names), strict=True):
+        data = record or b""
         found = _digests(data)
         marked |= found
         named |= {one.decode() for one in _RESULT.findall(data)}
@@ -100,7 +106,7 @@ def _roots(store: CollectableStore) -> tuple[set[str], set[str]]:
     return marked, named
 
 
-def _reached(store: CollectableStore, first: set[str]) -> set[str]:
+def _reached(store: ObjectStore, first: set[str]) -> set[str]:
     """Return the blobs that lists of blobs lead to."""
     reached: set[str] = set()
     waiting = list(first)

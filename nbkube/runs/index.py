@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -31,6 +32,12 @@ CREATE TABLE IF NOT EXISTS runs (
 """
 _ROW = msgspec.msgpack.Decoder(RunRow)
 
+_TICK = 50_000_000
+"""Nanoseconds; the times of files are no finer than the ticks of the kernel's clock, a few milliseconds."""
+
+_listed: dict[str, tuple[int, Sequence[str]]] = {}
+"""By folder: its time when it was listed, and what was in it."""
+
 Load = Callable[[str], RunRow | None]
 """Reads a run from the store; None where its record cannot be read."""
 
@@ -39,9 +46,27 @@ class RunIndex:
     """The index of one store. Safe to use from many threads and processes: each call opens the file for itself."""
 
     def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
+        self._store = store
         self._folder = store.path / "runs" if isinstance(store, LocalStore) else None
         name = hashlib.sha256(store.url.encode()).hexdigest()[:24]
         self._file = (folder or cache_folder() / "runs") / f"{name}-{_VERSION}.sqlite"
+
+    def ids(self) -> Sequence[str]:
+        """Return the ids of all runs, the oldest first; of a folder that has not changed without listing it again."""
+        if self._folder is None:
+            return list(self._store.folders("runs/"))
+        place = str(self._folder)
+        with contextlib.suppress(OSError):
+            changed = os.stat(place).st_mtime_ns
+            known = _listed.get(place)
+            if known is not None and known[0] == changed:
+                return known[1]
+            began = time.time_ns()
+            found = tuple(self._store.folders("runs/"))
+            if began - changed > _TICK:  # else it may change once more without that its time does
+                _listed[place] = changed, found
+            return found
+        return ()
 
     def rows(self, ids: Sequence[str], wanted: RunQuery, load: Load) -> list[RunRow]:
         """Return the newest rows that fit.
@@ -53,9 +78,16 @@ class RunIndex:
         """
         with self._opened() as index:
             if wanted.is_open:
-                newest = ids if not wanted.before else [one for one in ids if one < wanted.before]
-                return list(self._current(index, newest[: -wanted.limit - 1 : -1], load))
+                return self._newest(index, ids, wanted, load)
             return self._search(index, ids, wanted, load)
+
+    def _newest(self, index: sqlite3.Connection, ids: Sequence[str], wanted: RunQuery, load: Load) -> list[RunRow]:
+        left = [one for one in reversed(ids) if not wanted.before or one < wanted.before]
+        found: list[RunRow] = []
+        while left and len(found) < wanted.limit:  # some may not be readable
+            piece, left = left[: wanted.limit - len(found)], left[wanted.limit - len(found) :]
+            found += self._current(index, piece, load)
+        return found
 
     def forget(self, run_id: str) -> None:
         """Have a run read anew the next time: it has been changed here."""

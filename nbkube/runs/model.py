@@ -104,6 +104,8 @@ class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_memory: int = 0
+    gpu_memory: int = 0
+    gpus: int = 0
     bytes: int = 0
     cached: bool = False
     manifest: str = ""
@@ -139,7 +141,8 @@ class StepRun(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `cell` is the cell being run, `cells_done` those finished. `manifest` names the record of the result, `executed`
     and `log` are digests. `attempts` counts processes started in this run. `observed` is the digest of what an attempt
-    that failed was seen to do (JSON: `StepManifest`); nobody finds it as a result.
+    that failed was seen to do (JSON: `StepManifest`); nobody finds it as a result. `gpus` and `gpu_memory` (bytes) are
+    the most that NVIDIA's driver has told of at a time; 0 where it tells nothing.
     """
 
     name: str
@@ -152,6 +155,8 @@ class StepRun(msgspec.Struct, frozen=True, omit_defaults=True):
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_memory: int = 0
+    gpu_memory: int = 0
+    gpus: int = 0
     cached: bool = False
     attempts: int = 0
     cell: int | None = None

@@ -103,6 +103,8 @@ class Story:
             seconds=event.seconds,
             cpu_seconds=event.cpu_seconds,
             peak_memory=max(event.peak_memory, step.peak_memory),
+            gpu_memory=event.gpu_memory,
+            gpus=event.gpus,
             cached=event.cached,
             cell=failure.cell if failure else None,
             manifest=event.manifest,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from nbkube.runs.index import RunIndex
 
 _Line = TypeVar("_Line")
+_ID = re.compile(r"\d{8}-\d{6}-[a-z0-9]+")
 _LETTERS = "0123456789bcdfghjklmnpqrstvwxz"
 _LIVE = frozenset({"log", "output", "update", "clear"})
 _CASUAL = frozenset({"started", "cell", "memory", "alive"})
@@ -118,6 +120,8 @@ class RunStore:
 
     def resolve(self, text: str) -> str:
         """Return the id meant by an id, the unique beginning or end of one, or `last`."""
+        if _ID.fullmatch(text) and self._store.read(run_name(text)) is not None:
+            return text
         ids = list(self._store.folders("runs/"))
         if text == "last" and ids:
             return ids[-1]
@@ -170,7 +174,7 @@ class RunStore:
 
     def rows(self, wanted: RunQuery) -> tuple[list[RunRow], int]:
         """Return the runs that were asked for, the newest first, and the number of all runs."""
-        ids = list(self._store.folders("runs/"))
+        ids = self._index.ids()
         return self._index.rows(ids, wanted, self._row), len(ids)
 
     def _row(self, run_id: str) -> RunRow | None:

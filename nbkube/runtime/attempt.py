@@ -168,6 +168,8 @@ class Attempt:
                     executed=executed,
                     cpu_seconds=connection.cpu_seconds,
                     peak_memory=connection.peak_memory,
+                    gpu_memory=connection.gpu.memory,
+                    gpus=connection.gpu.count,
                 ),
                 reads,
                 diff,

@@ -15,7 +15,7 @@ import msgspec
 
 from nbkube.runtime.program import SCHEMA, StepManifest, StepProgram
 from nbkube.state.model import AGAIN, FileReads, OutputRef
-from nbkube.storage.model import CollectableStore, ObjectStore
+from nbkube.storage.model import ObjectStore
 from nbkube.storage.seal import seal, unsealed
 
 Bindings = Mapping[str, OutputRef]
@@ -134,7 +134,7 @@ def encode_manifest(manifest: StepManifest) -> bytes:
 
 def _is_whole(store: ObjectStore, name: str, manifest: StepManifest, damaged: Callable[[str], None]) -> bool:
     """Tell whether everything that a result names is there; it then counts as used now. Else it is set aside."""
-    if isinstance(store, CollectableStore) and not store.renew(name):
+    if not store.renew(name):
         return False  # garbage collection was faster
     missing = next((digest for digest in sorted(_blobs(manifest)) if not store.has(digest)), None)
     if missing is None:

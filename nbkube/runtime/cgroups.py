@@ -64,6 +64,18 @@ def memory_limit(found: Hierarchy | None) -> int | None:
     return min(limits, default=None)
 
 
+def memory_left(found: Hierarchy | None) -> int | None:
+    """Return how many bytes a group may still take under the tightest limit; None for no limit."""
+    first = found is not None and found.version == 1
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if first else ("memory.max", "memory.current")
+    left = []
+    for folder in _upwards(found):
+        limit, used = (_read(folder / name) for name in names)
+        if limit.isdigit() and int(limit) < _UNLIMITED:
+            left.append(max(0, int(limit) - (int(used) if used.isdigit() else 0)))
+    return min(left, default=None)
+
+
 def cpu_limit(found: Hierarchy | None) -> float | None:
     """Return the smallest number of CPUs that a group and those above it may use; None for no limit."""
     limits = []
@@ -90,7 +102,10 @@ def _read(path: Path) -> str:
 
 
 class MemoryGroup:
-    """A group of its own, below this process's, whose processes together get no more memory than `limit` bytes."""
+    """A group below this process's own, or (version 2) beside it.
+
+    Its processes together get no more memory than `limit` bytes.
+    """
 
     def __init__(self, folder: Path, version: int) -> None:
         self._folder = folder
@@ -107,13 +122,22 @@ class MemoryGroup:
         found = found or hierarchy("memory")
         if found is None:
             return None
-        _remove_left_overs(found.own)
-        folder = found.own / f"nbkube-{os.getpid()}-{name}"
+        places = [found.own]
+        if found.version == 2 and found.own != found.top:
+            # A group with processes of its own, such as ours, passes no controller on; the one above mostly does.
+            places.append(found.own.parent)
+        made = (cls._make_in(place, limit, name, found.version) for place in places)
+        return next((group for group in made if group is not None), None)
+
+    @classmethod
+    def _make_in(cls, place: Path, limit: int, name: str, version: int) -> MemoryGroup | None:
+        _remove_left_overs(place)
+        folder = place / f"nbkube-{os.getpid()}-{name}"
         try:
             folder.mkdir()
         except OSError:
             return None
-        group = cls(folder, found.version)
+        group = cls(folder, version)
         try:
             group._limit(limit)
         except OSError:

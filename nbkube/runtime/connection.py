@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nbkube.runtime.kernel import session_members
+from nbkube.runtime.gpu import GpuMeter
+from nbkube.runtime.kernel import descendants, session_members
 from nbkube.runtime.spawning import StepProcess
 from nbkube.runtime.transcript import Transcript
 
@@ -44,6 +45,7 @@ class Connection:
         """How the worker ended: exit status, or minus the signal."""
         self.ended = False
         """Whether no process of the step is left."""
+        self.gpu = GpuMeter(self._processes)
         self.cpu_seconds = 0.0
         self.peak_memory = 0
 
@@ -83,6 +85,7 @@ class Connection:
     def drop(self) -> None:
         """Let go of everything; what the process has said so far stays in the transcript."""
         self._selector.close()
+        self.gpu.close()
         self._process.close()
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -127,6 +130,7 @@ class Connection:
         if "memory" in message:
             self.peak_memory = max(self.peak_memory, message["memory"])
             self._on_memory(message["memory"])
+            self.gpu.look()
         elif "worker" in message:
             self.status = message["worker"]
         elif "leftover" in message:
@@ -137,6 +141,10 @@ class Connection:
             self.cpu_seconds = message["cpu"]
             self.peak_memory = max(self.peak_memory, message["peak"])
             self.ended = True
+
+    def _processes(self) -> list[int]:
+        worker = self.started.get("process")
+        return [] if worker is None else [worker, *descendants(worker)]
 
     def _watcher_lost(self) -> None:
         """Do the watcher's work: it never came to life, or somebody has killed it and the worker has ended with it."""

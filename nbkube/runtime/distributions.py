@@ -33,19 +33,19 @@ def distributions(modules: Iterable[str], module_files: Iterable[str] = ()) -> d
     folder or a repository count by what is in them, since their version does not change with it.
     """
     del module_files
-    installed = _installed()
-    names = {owner for module in modules for owner in installed.owners.get(module, ())}
-    return {name: installed.versions[name] for name in sorted(names)}
+    known = installed()
+    names = {owner for module in modules for owner in known.owners.get(module, ())}
+    return {name: known.versions[name] for name in sorted(names)}
 
 
 def installed_versions(names: Iterable[str]) -> Mapping[str, str]:
     """Return the present version of distributions by name, as `distributions` gives it; "" where there is none."""
-    versions = _installed().versions
+    versions = installed().versions
     return {name: versions.get(name, "") for name in names}
 
 
-def _installed() -> Installed:
-    """Read what is installed, again only when a folder of the search path has changed."""
+def installed() -> Installed:
+    """Return what is installed here, read again only when a folder of the search path has changed."""
     folders = tuple(dict.fromkeys(os.path.abspath(path or ".") for path in sys.path if os.path.isdir(path or ".")))
     stamp = tuple((folder, os.stat(folder).st_mtime_ns) for folder in folders)
     with _lock:

@@ -132,6 +132,8 @@ class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
     failure: Failure | None = None
     cpu_seconds: float = 0.0
     peak_memory: int = 0
+    gpu_memory: int = 0
+    gpus: int = 0
     draws: tuple[str, ...] = ()
     seeded: bool = False
     contacted: tuple[str, ...] = ()
@@ -163,6 +165,8 @@ class StepManifest(msgspec.Struct, frozen=True, omit_defaults=True):
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_memory: int = 0
+    gpu_memory: int = 0
+    gpus: int = 0
     started: float = 0.0
     wrote_outside: tuple[str, ...] = ()
     draws: tuple[str, ...] = ()

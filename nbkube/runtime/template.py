@@ -8,7 +8,6 @@ import os
 import select
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -21,7 +20,7 @@ import msgspec
 from nbkube.errors import NbkubeError
 from nbkube.runtime.packets import PIECE, receive, send
 from nbkube.runtime.program import Opening, ReplayProgram, StepProgram
-from nbkube.runtime.spawning import PACKAGE_PLACE, StepProcess
+from nbkube.runtime.spawning import StepProcess, TemplateProcess
 from nbkube.state.model import FileReads
 from nbkube.state.proof import matches
 from nbkube.state.snapshot import FileView, Node
@@ -41,11 +40,6 @@ class TemplateError(Exception):
     """A step cannot be forked; the message says why, in a clause that fits after "because"."""
 
 
-def supported() -> bool:
-    """Tell whether this system can fork steps from a template."""
-    return sys.platform == "linux"
-
-
 class Template:
     """A template process; used from any thread.
 
@@ -61,6 +55,7 @@ class Template:
         filename: the notebook's path, relative to it.
         environment: the environment of the processes.
         python: the interpreter.
+        process: one that has been started already, with the same environment and interpreter.
     """
 
     def __init__(
@@ -74,17 +69,18 @@ class Template:
         filename: str,
         environment: Mapping[str, str],
         python: str = sys.executable,
+        process: TemplateProcess | None = None,
     ) -> None:
         self._view = for_modules(view)
         self._folder = folder
+        self._private = ""
         self._store = store
         self._root, self._cwd, self._filename = root, cwd, filename
         self._environment = dict(environment)
         self._python = python
         self._changed = threading.Condition()
         self._poked, self._poker = os.pipe()
-        self._socket: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process = process
         self._workspace: Workspace | None = None
         self._done: Statements = ()
         self._target: Statements = ()
@@ -154,7 +150,7 @@ class Template:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """End the process; steps that have been forked go on."""
+        """End the process and clear up; steps that have been forked and have begun go on."""
         with self._changed:
             self._over = self._over or "the run has ended"
             process = self._process
@@ -162,6 +158,10 @@ class Template:
         if process is not None:
             process.kill()
         self._thread.join()
+        # Not with the process: a step that was forked before begins where it was, and mounts what is its own there.
+        if self._private:
+            shutil.rmtree(self._private, ignore_errors=True)
+        remove_tree(self._folder)
 
     # -- forking ---------------------------------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ class Template:
             raise TemplateError(f"{reason}, which a statement that comes before the cells has looked at")
 
     def _send_fork(self, options: tuple[float, str]) -> StepProcess:
-        assert self._socket is not None
+        assert self._process is not None
         own_control, control = socket.socketpair()
         own_watch, watch = socket.socketpair()
         out, own_out = os.pipe()
@@ -182,7 +182,7 @@ class Template:
         step = StepProcess(own_control, own_watch, open(out, "rb", buffering=0), open(err, "rb", buffering=0))  # noqa: SIM115
         given = [control.fileno(), watch.fileno(), nothing, own_out, own_err]
         try:
-            send(self._socket, {"op": "fork", "settle": options[0], "private": options[1]}, given)
+            send(self._process.socket, {"op": "fork", "settle": options[0], "private": options[1]}, given)
         except OSError:
             step.close()
             raise TemplateError(_ENDED) from None
@@ -196,57 +196,39 @@ class Template:
     # -- the process -----------------------------------------------------------------------------------------------
 
     def _live(self) -> None:
-        private = tempfile.mkdtemp(prefix="nbkube-")
         try:
-            self._open(private)
+            self._private = tempfile.mkdtemp(prefix="nbkube-")
+            self._open()
             while self._next():
                 pass
         except (OSError, NbkubeError, TemplateError) as error:
             self._end(str(error))
         finally:
             self._end(_ENDED)
-            if self._process is not None:
-                self._process.kill()
-                self._process.wait()
             with self._changed:
+                if self._process is not None:
+                    self._process.close()
                 for one in (self._poked, self._poker):
                     os.close(one)
                 self._poker = -1
-            if self._socket is not None:
-                self._socket.close()
-            shutil.rmtree(private, ignore_errors=True)
-            remove_tree(self._folder)
 
-    def _open(self, private: str) -> None:
-        own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with other:
-            process = subprocess.Popen(
-                [self._python, "-m", "nbkube.runtime", "template", str(other.fileno()), str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd=PACKAGE_PLACE,
-                env=self._environment,
-                pass_fds=(other.fileno(),),
-                start_new_session=True,
-            )
+    def _open(self) -> None:
         with self._changed:
-            self._socket, self._process = own, process
             if self._over:
                 return
+            self._process = self._process or TemplateProcess(self._environment, self._python)
         # The process imports what it needs meanwhile.
         self._workspace = prepare(self._view, self._folder, self._store)
-        opening = Opening(str(self._folder), self._root, self._cwd, self._store.url, private)
+        opening = Opening(str(self._folder), self._root, self._cwd, self._store.url, self._private)
         self._ask({"op": "open", "opening": msgspec.to_builtins(opening)})
         self._be_idle((), FileReads())
 
     def _next(self) -> bool:
         """Wait for statements to run ahead, and have them run; False at the end."""
-        assert self._socket is not None
         left: Statements = ()
         while not left:
-            ready, _, _ = select.select([self._socket.fileno(), self._poked], [], [])
-            if self._socket.fileno() in ready:  # unasked, it only says that it is over
+            ready, _, _ = select.select([self._own_socket().fileno(), self._poked], [], [])
+            if self._own_socket().fileno() in ready:  # unasked, it only says that it is over
                 self._answer()
             os.read(self._poked, 4096)
             with self._changed:
@@ -268,15 +250,13 @@ class Template:
 
     def _ask(self, message: Mapping[str, Any]) -> dict[str, list[str]]:
         """Return what the process has looked at so far. Raises `TemplateError` when it is over."""
-        assert self._socket is not None
         with contextlib.suppress(OSError):
-            send(self._socket, message)
+            send(self._own_socket(), message)
         return self._answer()
 
     def _answer(self) -> dict[str, list[str]]:
-        assert self._socket is not None
         try:
-            answer, _ = receive(self._socket)
+            answer, _ = receive(self._own_socket())
         except OSError:
             answer = None
         if answer is None:
@@ -285,6 +265,11 @@ class Template:
             raise TemplateError(answer["over"])
         looked: dict[str, list[str]] = answer["looked"]
         return looked
+
+    def _own_socket(self) -> socket.socket:
+        if self._process is None:
+            raise TemplateError(self._over or _ENDED)
+        return self._process.socket
 
     def _looked(self, looked: Mapping[str, Sequence[str]]) -> FileReads:
         """Return what the statements saw of the project. Raises `TemplateError` if they have changed something."""
@@ -340,4 +325,4 @@ def _is_large(statement: ReplayProgram) -> bool:
     return len(statement.source) > PIECE
 
 
-__all__ = ["Template", "TemplateError", "for_modules", "shared_beginning", "supported"]
+__all__ = ["Template", "TemplateError", "for_modules", "shared_beginning"]

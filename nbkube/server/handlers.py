@@ -7,7 +7,7 @@ import contextlib
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -19,7 +19,7 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import iostream, web
 
-from nbkube.errors import ClusterError, NbkubeError, NotebookError, NotFoundError, RunError, StorageError
+from nbkube.errors import ClusterError, LocationError, NbkubeError, NotebookError, NotFoundError, RunError, StorageError
 from nbkube.server import model
 from nbkube.server.events import Watcher
 from nbkube.server.openapi import document
@@ -30,13 +30,17 @@ from nbkube.server.views import problems
 _RUN_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _LOOK = 0.1
 """Seconds between two looks for new lines of a log."""
+_MANY = 1000
+"""Lines after which the next ones are sent at once: a long log that is there already."""
 _ALIVE = 15.0
 """Seconds after which a silent stream says that it is still there."""
 _CHUNK = 256 << 10
+_STORAGE_THREADS = 8
 _STATUS: tuple[tuple[type[NbkubeError], int], ...] = (
     (NotFoundError, 404),
     (NotebookError, 422),
     (RunError, 409),
+    (LocationError, 400),
     (StorageError, 503),
     (ClusterError, 503),
 )
@@ -99,6 +103,8 @@ class RouteHandler(APIHandler):
             arguments.append(msgspec.convert(given, route.query, strict=False))
         if route.body is not None:
             arguments.append(msgspec.json.decode(self.request.body or b"{}", type=route.body))
+        if route.raw:
+            arguments.append(self.request.body)
         return arguments
 
     async def _send(self, route: Route, result: Any) -> None:
@@ -111,14 +117,37 @@ class RouteHandler(APIHandler):
             await self.finish(result)
         elif route.form == "file":
             await self._send_file(*result)
+        elif route.form == "pieces":
+            await self._send_pieces(*result)
         else:
             self.set_header("Content-Type", "application/json")
             await self.finish(msgspec.json.encode(result))
 
-    async def _send_file(self, name: str, place: Path) -> None:
+    def _attached(self, name: str) -> None:
+        """Have a browser keep the answer as a file, whatever it holds."""
         self.set_header("Content-Type", "application/octet-stream")
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}")
+
+    async def _send_pieces(self, name: str, size: int, pieces: Generator[bytes, None, None]) -> None:
+        """Send a file piece by piece, only as fast as it is taken; one that breaks off is not taken for a whole."""
+        self._attached(name)
+        self.set_header("Content-Length", str(size))
+        try:
+            while (data := await self.in_thread(next, pieces, None)) is not None:
+                self.write(data)
+                await self.flush()
+        except NbkubeError:
+            if not self._headers_written:
+                raise
+            self.detach().close()  # fewer bytes than promised: the browser sees that the download has failed
+            return
+        finally:
+            await self.in_thread(pieces.close)
+        await self.finish()
+
+    async def _send_file(self, name: str, place: Path) -> None:
+        self._attached(name)
         with place.open("rb") as source:
             while data := await self.in_thread(source.read, _CHUNK):
                 self.write(data)
@@ -141,7 +170,7 @@ class RouteHandler(APIHandler):
                 self.write(_events(pieces, end, ended=ended) or b": here\n\n")
                 await self.flush()
                 silent = 0.0
-            if not ended and not pieces:
+            if not ended and len(pieces) < _MANY:
                 await asyncio.sleep(_LOOK)
                 silent += _LOOK
         await self.finish()
@@ -178,8 +207,14 @@ def handlers(base_url: str, service: Service, threads: ThreadPoolExecutor, watch
     for route in ROUTES:
         paths[route.path].append(route)
     shared = {"service": service, "threads": threads, "watcher": watcher}
+    # Of their own: a store that does not answer must not keep pipelines and runs waiting.
+    apart = {**shared, "threads": ThreadPoolExecutor(_STORAGE_THREADS, thread_name_prefix="nbkube-storage")}
     table: list[tuple[Any, ...]] = [
-        (url_path_join(base_url, PREFIX, _pattern(path)), _handler(path, routes), shared)
+        (
+            url_path_join(base_url, PREFIX, _pattern(path)),
+            _handler(path, routes),
+            apart if path.startswith("/storage") else shared,
+        )
         for path, routes in paths.items()
     ]
     return [*table, (url_path_join(base_url, PREFIX, "openapi.json"), DocumentHandler)]

@@ -24,6 +24,7 @@ _MEDIA = {
     "stream": "text/event-stream",
     "html": "text/html",
     "file": "application/octet-stream",
+    "pieces": "application/octet-stream",
 }
 
 
@@ -62,6 +63,9 @@ def _operation(route: Route, by_kind: dict[type, Any], components: dict[str, Any
             **{code: _fault(text, by_kind) for code, text in _FAULTS.items()},
         },
     }
+    if route.raw:
+        schema = {"type": "string", "format": "binary"}
+        operation["requestBody"] = {"required": True, "content": {"application/octet-stream": {"schema": schema}}}
     if route.body is not None:
         content = {"application/json": {"schema": by_kind[route.body]}}
         operation["requestBody"] = {"required": True, "content": content}

@@ -7,8 +7,11 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from nbkube.server import model
+from nbkube.server import model, serving, storage
+from nbkube.server import serving_model as endpoints
+from nbkube.server import storage_model as files
 from nbkube.server.service import Service
+from nbkube.storage.preview import ObjectPreview
 
 PREFIX = "/nbkube/api/v1"
 Verb = Literal["get", "post", "put", "patch", "delete"]
@@ -17,7 +20,8 @@ Verb = Literal["get", "post", "put", "patch", "delete"]
 class Route(NamedTuple):
     """One verb on one path. `call` gets the service, `{run}` if the path has it, then query and body if there are such.
 
-    `form` is how the answer is sent: json, stream (server-sent events), html, or file.
+    `form` is how the answer is sent: json, stream (server-sent events), html, file, or pieces (a file that comes from
+    elsewhere). `raw`: the body is bytes as they are.
     """
 
     verb: Verb
@@ -26,7 +30,8 @@ class Route(NamedTuple):
     answer: type[msgspec.Struct]
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
-    form: Literal["json", "stream", "html", "file"] = "json"
+    form: Literal["json", "stream", "html", "file", "pieces"] = "json"
+    raw: bool = False
 
     @property
     def summary(self) -> str:
@@ -39,6 +44,24 @@ class Route(NamedTuple):
         return "{run}" in self.path
 
 
+_AT = files.ObjectQuery
+STORAGE_ROUTES = (
+    Route("get", "/storage/places", storage.places, files.StoragePlaces, query=files.StorageAt),
+    Route("get", "/storage/list", storage.page, files.StoragePage, query=files.ListQuery),
+    Route("get", "/storage/stat", storage.stat, files.ObjectStat, query=_AT),
+    Route("get", "/storage/preview", storage.preview, ObjectPreview, query=_AT),
+    Route("get", "/storage/content", storage.content, model.Empty, query=_AT, form="pieces"),
+    Route("put", "/storage/content", storage.write, files.ObjectStat, query=_AT, raw=True),
+    Route("delete", "/storage/content", storage.remove, files.Removed, query=_AT),
+    Route("post", "/storage/folder", storage.make_folder, files.Made, query=_AT),
+    Route("post", "/storage/copy", storage.copy, files.Copied, query=_AT, body=files.CopyBody),
+    Route("get", "/storage/versions", storage.versions, files.Versions, query=_AT),
+    Route("post", "/storage/versions", storage.restore, files.Versions, query=_AT, body=files.VersionBody),
+    Route("post", "/storage/upload", storage.begin, files.Upload, query=_AT, body=files.UploadBody),
+    Route("put", "/storage/upload", storage.send, files.Part, query=files.PartQuery, raw=True),
+    Route("patch", "/storage/upload", storage.complete, files.ObjectStat, query=_AT, body=files.PartsBody),
+    Route("delete", "/storage/upload", storage.give_up, model.Empty, query=files.UploadQuery),
+)
 ROUTES = (
     Route("get", "/information", Service.information, model.Information, query=model.InProject),
     Route("post", "/pipeline", Service.pipeline, model.PipelineView, body=model.NotebookBody),
@@ -59,4 +82,11 @@ ROUTES = (
     Route("get", "/runs/{run}/content", Service.content, model.Empty, query=model.FileQuery, form="file"),
     Route("get", "/runs/{run}/report", Service.report, model.Empty, query=model.InProject, form="html"),
     Route("get", "/runs/{run}/log", Service.shown, model.LogPiece, query=model.LogQuery, form="stream"),
+    Route("get", "/models", serving.models, endpoints.ModelList, query=model.InProject),
+    Route("post", "/endpoints", serving.serve, endpoints.EndpointRow, body=endpoints.ServeBody),
+    Route("post", "/endpoints/predict", serving.predict, endpoints.Prediction, body=endpoints.PredictBody),
+    Route("post", "/endpoints/stop", serving.stop, endpoints.EndpointRow, body=endpoints.EndpointBody),
+    Route("post", "/endpoints/rollback", serving.rollback, endpoints.EndpointRow, body=endpoints.EndpointBody),
+    Route("post", "/endpoints/canary", serving.canary, endpoints.EndpointRow, body=endpoints.EndpointBody),
+    *STORAGE_ROUTES,
 )

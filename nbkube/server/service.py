@@ -10,7 +10,8 @@ import base64
 import csv
 import io
 import itertools
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,7 @@ from nbkube.pipeline import option_schema
 from nbkube.runs import RunQuery
 from nbkube.server import model, views
 from nbkube.state.summary import is_code
+from nbkube.storage.files import Storage
 
 Shown = tuple[list[model.LogPiece], int, bool]
 HERE = "local"
@@ -29,13 +31,17 @@ _LOCAL = model.Place(name=HERE, engine=HERE, detail="this machine; each step in 
 _PREVIEW_BYTES = 64 << 10
 _PREVIEW_ROWS = 200
 _IMAGE_BYTES = 4 << 20
+_PATIENCE = 6.0
+"""Seconds for which a person looks at a panel that waits for a server which does not answer."""
 
 
 class Service:
     """The verbs of the interface for one served folder; holds no state but that folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, environment: Mapping[str, str] | None = None) -> None:
         self._root = root.resolve()
+        self._environment = dict(os.environ if environment is None else environment)
+        self._storages: dict[tuple[tuple[str, str], ...], Storage] = {}
 
     # -- notebooks -------------------------------------------------------------------------------------------------
 
@@ -241,6 +247,25 @@ class Service:
 
         return read
 
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def storage(self, path: str, place: str) -> tuple[Client, Storage]:
+        """Return the client of a place, and the files that its profile leads to, with their connections kept open.
+
+        Where to is said by the profile and by the environment that the server was started with, never by a request.
+        """
+        client = self._client(model.InProject(path=path, place=place))
+        key = tuple(sorted(client.profile().store.variables().items()))
+        if key not in self._storages:
+            self._storages[key] = client.storage(self._environment, _PATIENCE)
+        return client, self._storages[key]
+
+    def leads_to_buckets(self, client: Client) -> bool:
+        """Tell whether a place has an S3 server: its profile names one, or the environment does."""
+        store = client.profile().store
+        known = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "NBKUBE_S3_CREDENTIALS")
+        return bool(store.endpoint) or store.url.startswith("s3:") or any(map(self._environment.get, known))
+
     # -- places ------------------------------------------------------------------------------------------------------
 
     def path(self, path: str) -> Path:
@@ -270,6 +295,10 @@ class Service:
         if body.digest and client.show(path).notebook.digest != body.digest:
             raise RunError(f"{body.path} has been changed since the preview. Look at the preview again.")
         return path, client
+
+    def client(self, query: model.InProject) -> Client:
+        """Return the client of a project."""
+        return self._client(query)
 
     def _client(self, query: model.InProject) -> Client:
         place = self.path(query.path)

@@ -112,7 +112,7 @@ class Service:
             self._spawn(self._compare(self.routing.shadow, number, query, wanted, outputs))
         if self._journal.wants():
             seconds = time.perf_counter() - started
-            self._spawn(asyncio.to_thread(self._journal.request, number, query.inputs, outputs, seconds))  # type: ignore[arg-type]
+            self._spawn(asyncio.to_thread(self._journal.request, number, query.inputs, outputs, seconds))
         return outputs
 
     def count(self, number: int, status: int, seconds: float) -> None:

@@ -8,7 +8,6 @@ import io
 import pickle
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from operator import itemgetter
 from typing import Any
 
 from nbkube.state import loading
@@ -36,6 +35,7 @@ from nbkube.state.functions import (
     state_of,
 )
 from nbkube.state.identity import flat_objects, has_identity
+from nbkube.state.opcodes import may_hold_sets
 from nbkube.state.paths import mark_root
 from nbkube.state.reducers import find_reducer
 from nbkube.state.sets import SetOrder
@@ -246,8 +246,11 @@ def without_collection() -> Iterator[None]:
 class Dumped:
     """One dump: the stream, the pickler's memo while it is of use, and what was noted on the way."""
 
-    def __init__(self, stream: Stream, dumper: Dumper, seeds: Sequence[object], roots: list[object]) -> None:
+    def __init__(
+        self, stream: Stream, dumper: Dumper, seeds: Sequence[object], roots: list[object], data: bytes = b""
+    ) -> None:
         self.stream = stream
+        self._data = data
         self.roots = roots
         self.dumper = dumper
         self.seeds = {id(one) for one in seeds}
@@ -274,17 +277,17 @@ class Dumped:
         return self._objects
 
     def sets(self) -> list[object]:
-        """Return the sets met."""
+        """Return the sets met, perhaps without those that are empty."""
         if len(self.roots) == 1 and not self.seeds and flat_objects(self.roots[0]) is not None:
             return [one for one in self.roots if type(one) in (set, frozenset)]
-        met = self.memo().values()
-        if {set, frozenset}.isdisjoint(map(type, map(itemgetter(1), met))):
+        if not may_hold_sets(self._data):
             return []
-        return [one for _, one in met if type(one) in (set, frozenset)]
+        return [one for _, one in self.memo().values() if type(one) in (set, frozenset)]
 
     def forget(self) -> None:
         """Let go of the memo and of the pickler's references."""
         self._memo = None
+        self._data = b""
         self.dumper.clear_memo()
 
 
@@ -336,7 +339,7 @@ def dump(
     stream.definitions = len(keys)
     stream.ordered = bool(orders)
     stream.plain = not (dumper.odd or keys or refs or stream.marked or dumper.late or dumper.met or orders)
-    return Dumped(stream, dumper, seeds, roots)
+    return Dumped(stream, dumper, seeds, roots, data)
 
 
 def reason_of(error: BaseException) -> str:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from nbkube.errors import LocationError
 from nbkube.storage.folder import LocalStore
-from nbkube.storage.model import Buffer, CollectableStore, ObjectStore
+from nbkube.storage.model import Buffer, ObjectStore
 
 if TYPE_CHECKING:
     from nbkube.storage.files import Storage
 
-__all__ = ["Buffer", "CollectableStore", "LocalStore", "ObjectStore", "open_store"]
+__all__ = ["Buffer", "LocalStore", "ObjectStore", "open_store"]
 
 
 def open_store(url_or_path: str | os.PathLike[str], environment: Mapping[str, str] | None = None) -> ObjectStore:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import islice
+from typing import NoReturn
 
 from nbkube.errors import LocationError, NotFoundError, StorageError
 from nbkube.storage.s3.access import check_bucket, key_fault
 from nbkube.storage.s3.connection import PARALLEL, Bytes, Connection
-from nbkube.storage.s3.listing import PAGE, list_keys
+from nbkube.storage.s3.listing import PAGE, Entry, Version, list_keys, list_page, list_versions
 from nbkube.storage.s3.transfer import PART, Download, digests_of, upload
 
 _COPIED_BY_SERVER = 5 << 30
@@ -39,17 +41,32 @@ class Bucket:
         """The key as a prefix: "" or ending in '/'."""
         return self.key if not self.key or self.key.endswith("/") else self.key + "/"
 
+    @property
+    def object_key(self) -> str:
+        """The key as that of an object; `LocationError` where it cannot be one."""
+        return _checked(self.key)
+
     def below(self, name: str) -> Bucket:
         """Return the key with this name (a folder's if it ends in '/') in this folder."""
         _checked((self.folder + name).removesuffix("/"))
         return Bucket(self.bucket, self.folder + name, self.connection)
+
+    def page(self, prefix: str, token: str, limit: int) -> tuple[Sequence[Listed], str]:
+        """Return what is in the folder and begins with `prefix`, folders as one: a page, and the next one's token."""
+        found, following = list_page(self.connection, self.folder + prefix, token, folders=True, limit=limit)
+        entries: Sequence[Listed] = [
+            (one.key, None if one.folder else one.size, one.time)
+            for one in found
+            if one.folder or one.key != self.folder  # no marker of the folder itself
+        ]
+        return sorted(entries, key=lambda one: one[0].encode("utf-8", "surrogatepass")), following
 
     def list(self, *, recursive: bool) -> Iterator[Listed]:
         """Yield key, size and time of the file itself or, for a folder, of what is in it; folders have no size."""
         if self.key and not self.key.endswith("/"):
             answer = self.connection.request("HEAD", self.key, frozenset({200, 404}))
             if answer.status == 200:
-                yield self.key, int(answer.headers.get("content-length", 0)), _time(answer.headers["last-modified"])
+                yield self.key, int(answer.headers.get("content-length", 0)), timestamp(answer.headers["last-modified"])
                 return
             self.connection.require_bucket()
         found = list_keys(self.connection, self.folder, folders=not recursive)
@@ -64,6 +81,53 @@ class Bucket:
     def pieces(self) -> Iterator[bytes]:
         """Yield the file's content."""
         return iter(Download(self.connection, _checked(self.key)))
+
+    def head(self, count: int, version: str = "") -> bytes:
+        """Return the first bytes of the file, at most `count`."""
+        query = {"versionId": version} if version else {}
+        headers = {"Range": f"bytes=0-{count - 1}"}
+        accept = frozenset({200, 206, 404, 416})
+        answer = self.connection.request("GET", _checked(self.key), accept, query=query, headers=headers)
+        if answer.status == 404:
+            self._absent()
+        return answer.data[:count] if answer.status in (200, 206) else b""
+
+    def stat(self) -> dict[str, str]:
+        """Return the file's headers in lower case: content-length, content-type, etag, last-modified, version …"""
+        answer = self.connection.request("HEAD", _checked(self.key), frozenset({200, 404}))
+        if answer.status == 404:
+            self._absent()
+        return dict(answer.headers)
+
+    def exists(self) -> bool:
+        """Tell whether there is such a file or, for a folder, anything below it."""
+        if self.key.endswith("/"):
+            return bool(list_page(self.connection, self.key, limit=1)[0])
+        return self.connection.request("HEAD", _checked(self.key), frozenset({200, 404})).status == 200
+
+    def _absent(self) -> NoReturn:
+        self.connection.require_bucket()
+        raise NotFoundError(f"{self}: there is no such object.")
+
+    def versions(self) -> Sequence[Version]:
+        """Return the versions that the bucket keeps of the file, the newest first."""
+        return list_versions(self.connection, _checked(self.key))
+
+    def restore(self, version: str) -> None:
+        """Make an older version the newest one, as a copy."""
+        from minio.commonconfig import CopySource
+
+        key = _checked(self.key)
+        origin = CopySource(self.bucket, key, version_id=version)
+        self.connection.client_call(lambda client: client.copy_object(self.bucket, key, origin))
+
+    def make_folder(self) -> bool:
+        """Make an empty folder: an object without content whose key ends in '/'. False where there is one."""
+        key = _checked(self.folder.removesuffix("/")) + "/"
+        if self.exists() if self.key.endswith("/") else Bucket(self.bucket, key, self.connection).exists():
+            return False
+        self.connection.request("PUT", key, frozenset({200}), body=Bytes(b""))
+        return True
 
     def identity(self) -> tuple[str, int]:
         """Return ETag and size of the file."""
@@ -96,6 +160,36 @@ class Bucket:
         self.connection.client_call(lambda client: client.copy_object(self.bucket, _checked(self.key), origin))
         progress(size)
         return size
+
+    def copy_folder_from(self, source: Bucket) -> int:
+        """Copy all that is below another folder on the same server, empty folders too; return how many objects."""
+        from minio.commonconfig import CopySource
+
+        if (self.bucket, self.folder) == (source.bucket, source.folder) or (
+            self.bucket == source.bucket and self.folder.startswith(source.folder)
+        ):
+            raise LocationError(f"{self} lies in {source}: a folder cannot be copied into itself.")
+
+        def copy(entry: Entry) -> None:
+            if entry.key.endswith("/") and not entry.size:  # some servers copy no marks of empty folders
+                mark = self.folder + entry.key[len(source.folder) :]
+                self.connection.request("PUT", mark, frozenset({200}), body=Bytes(b""))
+                return
+            origin = CopySource(source.bucket, entry.key, match_etag=entry.etag or None)
+            key = self.folder + entry.key[len(source.folder) :]
+            self.connection.client_call(lambda client: client.copy_object(self.bucket, key, origin))
+
+        count = 0
+        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="nbkube-s3") as pool:
+            token = ""
+            while True:
+                entries, token = list_page(source.connection, source.folder, token)
+                large = next((one for one in entries if one.size > _COPIED_BY_SERVER), None)
+                if large is not None:
+                    raise StorageError(f"{large.key} is larger than S3 servers copy at once (5 GiB).")
+                count += len(list(pool.map(copy, entries)))
+                if not token:
+                    return count
 
     def remove(self) -> int:
         """Remove the file."""
@@ -193,23 +287,21 @@ class BucketReader(io.RawIOBase):
         super().close()
 
 
-def bucket_at(text: str, environment: Mapping[str, str] | None = None) -> Bucket:
+def bucket_at(text: str, connect: Callable[[str], Connection] | None = None) -> Bucket:
     """Return the place that `BUCKET[/KEY]` names; without a bucket, all of them.
 
-    `environment` has the AWS variables, by default those of this process.
+    `connect` gives the connection to a bucket; by default that which the environment names.
     """
     bucket, _, key = text.partition("/")
-    if not bucket and not key:
-        return Bucket("", "", None)
-    check_bucket(bucket)
+    if bucket or key:
+        check_bucket(bucket)
     if key.rstrip("/"):
         _checked(key.rstrip("/") if key.endswith("/") else key)
-    return Bucket(bucket, key, None if environment is None else Connection(bucket, environment))
+    return Bucket(bucket, key, connect(bucket) if connect else None)
 
 
-def list_buckets(environment: Mapping[str, str] | None = None) -> list[tuple[str, float | None]]:
+def list_buckets(connection: Connection) -> list[tuple[str, float | None]]:
     """Return name and time of making of all buckets that the credentials can see."""
-    connection = Connection("", environment)
     found = connection.client_call(lambda client: client.list_buckets())
     return sorted((one.name, one.creation_date.timestamp() if one.creation_date else None) for one in found)
 
@@ -221,7 +313,8 @@ def _checked(key: str) -> str:
     return key
 
 
-def _time(text: str) -> float | None:
+def timestamp(text: str) -> float | None:
+    """Return an HTTP date in seconds since 1970; None where the text is none."""
     import email.utils
 
     try:

@@ -20,7 +20,10 @@ import msgspec
 
 from nbkube.errors import LocationError, NotFoundError, StorageError
 from nbkube.storage import disk
-from nbkube.storage.bucket_files import Bucket, bucket_at, list_buckets
+from nbkube.storage.bucket_files import Bucket, bucket_at, list_buckets, timestamp
+from nbkube.storage.preview import ObjectPreview, preview
+from nbkube.storage.s3.connection import Connection
+from nbkube.storage.s3.listing import iso_timestamp
 
 Progress = Callable[[int], None]
 """Called with the number of bytes that have just been copied; from any thread."""
@@ -41,13 +44,42 @@ class FileInfo(msgspec.Struct, frozen=True):
     modified: float | None = None
 
 
+class FilePage(msgspec.Struct, frozen=True):
+    """Some of the files and folders at a location, and the token of the next page ("" at the end)."""
+
+    files: tuple[FileInfo, ...]
+    next: str = ""
+
+
+class FileStat(msgspec.Struct, frozen=True):
+    """All that is known of a file without reading it; `version` is "" where the bucket keeps none."""
+
+    location: str
+    size: int
+    modified: float | None
+    etag: str = ""
+    type: str = ""
+    version: str = ""
+
+
+class FileVersion(msgspec.Struct, frozen=True):
+    """A version of a file in a bucket; `deleted`: the mark that a removal has left."""
+
+    id: str
+    size: int
+    modified: float | None
+    latest: bool
+    deleted: bool
+
+
 class Storage:
     """Files in buckets and folders.
 
     Args:
         base: where names that are no URL and no absolute path begin; by default `NBKUBE_STORAGE`. Without either they
             are paths on this machine.
-        environment: has the AWS variables, by default those of this process.
+        environment: the AWS variables that lead to server and credentials; by default the process's own.
+        patience: seconds for which a request to a server that does not answer is repeated; None for the usual.
 
     Raises (all methods):
         LocationError: the location is wrong, or the settings lead to no server.
@@ -55,9 +87,18 @@ class Storage:
         StorageError: the server cannot be reached or refuses.
     """
 
-    def __init__(self, base: str | None = None, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, base: str | None = None, environment: Mapping[str, str] | None = None, patience: float | None = None
+    ) -> None:
         self.base = os.environ.get(BASE, "") if base is None else base
         self._environment = environment
+        self._patience = patience
+        self._connections: dict[str, Connection] = {}
+
+    def _connection(self, bucket: str) -> Connection:
+        if bucket not in self._connections:
+            self._connections[bucket] = Connection(bucket, self._environment, self._patience)
+        return self._connections[bucket]
 
     def __repr__(self) -> str:
         return f"Storage({self.base!r})"
@@ -75,9 +116,115 @@ class Storage:
         if isinstance(place, Path):
             yield from _walk_folder(place, recursive)
         elif not place.bucket:
-            yield from (FileInfo(f"s3://{name}/", None, made) for name, made in list_buckets(self._environment))
+            yield from (FileInfo(f"s3://{name}/", None, made) for name, made in list_buckets(self._connection("")))
         else:
             yield from _walk_bucket(place, recursive)
+
+    def page(
+        self, location: str | os.PathLike[str], *, prefix: str = "", token: str = "", limit: int = 1000
+    ) -> FilePage:
+        """Return a page of what is in a folder, at most 1,000 entries; only names that begin with `prefix`."""
+        place = self._resolve(location)
+        if isinstance(place, Path):
+            found = [one for one in _walk_folder(place, False) if _name(one).startswith(prefix) and _name(one) > token]
+            return FilePage(tuple(found[:limit]), _name(found[limit - 1]) if len(found) > limit else "")
+        if not place.bucket:
+            return FilePage(tuple(one for one in self.walk(location) if _name(one).startswith(prefix)))
+        entries, following = place.page(prefix, token, limit)
+        return FilePage(
+            tuple(FileInfo(f"s3://{place.bucket}/{key}", size, made) for key, size, made in entries), following
+        )
+
+    def stat(self, location: str | os.PathLike[str]) -> FileStat:
+        """Return what is known of a file without reading it."""
+        place = self._resolve(location)
+        if isinstance(place, Path):
+            with _found(place):
+                status = place.stat()
+            return FileStat(str(place), status.st_size, status.st_mtime)
+        found = place.stat()
+        return FileStat(
+            str(place),
+            int(found.get("content-length", 0)),
+            timestamp(found.get("last-modified", "")),
+            found.get("etag", "").strip('"'),
+            found.get("content-type", ""),
+            found.get("x-amz-version-id", ""),
+        )
+
+    def preview(self, location: str | os.PathLike[str]) -> ObjectPreview:
+        """Return the beginning of a file for looking at; at most 4 MiB of it are read."""
+        place = self._resolve(location)
+        size = self.stat(location).size
+        if isinstance(place, Bucket):
+            return preview(place.key, size, place.head)
+        with _found(place), place.open("rb") as file:
+            return preview(place.name, size, file.read)
+
+    def mkdir(self, location: str | os.PathLike[str]) -> bool:
+        """Make an empty folder; False where there is one. Buckets know folders only by a file or a mark in them."""
+        place = self._resolve(location)
+        return place.make_folder() if isinstance(place, Bucket) and place.key else self.mb(os.fspath(location))
+
+    def move(
+        self,
+        source: str | os.PathLike[str],
+        target: str | os.PathLike[str],
+        *,
+        replace: bool = False,
+        keep: bool = False,
+    ) -> int:
+        """Give a file (or with a trailing '/' on both a folder) another name in the same or another bucket.
+
+        In a bucket this is a copy, after which the source is removed; `keep` leaves it. Return how many objects.
+
+        Raises:
+            LocationError: there is something at the target, and `replace` was not said.
+        """
+        start, end = self._resolve(source), self._resolve(target)
+        if isinstance(start, Path) or isinstance(end, Path):
+            raise LocationError(f"{os.fspath(source)}: only what lies in buckets is moved; use `cp`.")
+        if _is_folder(source) != _is_folder(target):
+            raise LocationError(f"{target}: end both locations with '/' to mean folders, or neither.")
+        if start.bucket == end.bucket and start.key == end.key:
+            raise LocationError(f"{start}: source and target are the same.")
+        if not replace and end.exists():
+            raise LocationError(f"{end} is there already. Choose another name, or say that it may be replaced.")
+        if _is_folder(source):
+            count = end.copy_folder_from(start)
+            if not count:
+                raise NotFoundError(f"{start}: there is no such folder.")
+        else:
+            end.copy_from(start, _silent)
+            count = 1
+        if not keep:
+            start.remove_all() if _is_folder(source) else start.remove()
+        return count
+
+    def versions(self, location: str | os.PathLike[str]) -> list[FileVersion]:
+        """Return the versions that a bucket keeps of a file, the newest first."""
+        return [
+            FileVersion(one.id, one.size, iso_timestamp(one.modified), one.latest, one.deleted)
+            for one in self._in_bucket(location).versions()
+        ]
+
+    def restore(self, location: str | os.PathLike[str], version: str) -> None:
+        """Make an older version of a file the newest one; the others are kept."""
+        self._in_bucket(location).restore(version)
+
+    def bucket(self, location: str | os.PathLike[str]) -> Bucket:
+        """Return a place in a bucket, for uploads made piece by piece."""
+        return self._in_bucket(location)
+
+    def _in_bucket(self, location: str | os.PathLike[str]) -> Bucket:
+        place = self._resolve(location)
+        if isinstance(place, Path):
+            raise LocationError(f"{place} lies in no bucket. Give s3://BUCKET/KEY.")
+        return place
+
+    def pieces(self, location: str | os.PathLike[str]) -> Iterator[bytes]:
+        """Yield a file's content piece by piece, in bounded memory."""
+        return _pieces(self._resolve(location))
 
     def open(self, location: str | os.PathLike[str], mode: str = "rb") -> IO[bytes] | IO[str]:
         """Open a file for reading: "rb" or "r". Ranges are fetched ahead in parallel, at most about 32 MiB of them."""
@@ -184,15 +331,19 @@ class Storage:
             raise LocationError(f"{text[:80]!r} is no location: it holds a NUL character.")
         scheme, separator, rest = text.partition("://")
         if separator and scheme == "s3":
-            return bucket_at(rest, self._environment)
+            return bucket_at(rest, self._connection)
         if separator and scheme == "file":
             return Path(unquote(urlsplit(text).path))
         if separator and "/" not in scheme:
             raise LocationError(f"{text[:200]}: {scheme}:// is not supported. Give a path or s3://BUCKET/KEY.")
         if not self.base or os.path.isabs(text):
             return Path(os.path.abspath(os.path.expanduser(text or ".")))
-        base = Storage("", self._environment)._resolve(self.base)
+        base = Storage("", self._environment, self._patience)._resolve(self.base)
         return _below(base, text) if text else base
+
+
+def _name(one: FileInfo) -> str:
+    return one.location.removesuffix("/").rpartition("/")[2]
 
 
 def _is_folder(location: str | os.PathLike[str]) -> bool:

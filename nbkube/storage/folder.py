@@ -14,7 +14,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,17 +23,11 @@ from nbkube.storage import disk
 from nbkube.storage.model import Buffer
 from nbkube.storage.names import check_digest, check_name, check_prefix, is_name
 from nbkube.storage.stamps import Stamps, stamp_of
+from nbkube.storage.writing import WritableFolder, fill
 
-_LEFT_OVER_SECONDS = 3600.0
-_FOREIGN_SECONDS = 7 * 86400.0
 _SMALL_FILE = 1 << 20
 _RENEW_SECONDS = 3600.0
 """What has been used so lately is not marked as used again."""
-
-_TAG = (
-    "Signature: 8a477f597d28d172789f06886806bc55\n"
-    "# This folder holds results that nbkube can compute again; backup programs may leave it out.\n"
-)
 
 
 class LocalStore:
@@ -44,10 +37,8 @@ class LocalStore:
         self.path = Path(os.path.abspath(path))
         self.url = self.path.as_uri()
         self._objects = self.path / "objects" / "sha256"
-        self._temporary = self.path / "tmp"
         self._stamps = Stamps(self.path / "stamps")
-        self._ready = False
-        self._ready_lock = threading.Lock()
+        self._place = WritableFolder(self.path)
 
     def __repr__(self) -> str:
         return f"LocalStore({str(self.path)!r})"
@@ -89,15 +80,15 @@ class LocalStore:
 
     def _put_stream(self, chunks: Iterable[Buffer], need: int | None) -> str:
         with disk.explained(self.path, need):
-            self._prepare()
-            with self._temporary_file() as (handle, temporary):
+            self._place.prepare()
+            with self._place.temporary_file() as (handle, temporary):
                 digest, _ = disk.write_hashed(handle, chunks)
                 if self._has_whole(digest):
                     return digest
                 os.fchmod(handle, 0o444)
                 os.fsync(handle)
                 final = self._blob(digest)
-                while not self._name_in_folder(temporary, final):
+                while not self._place.give_name(temporary, final):
                     if self._has_whole(digest):  # another writer of the same bytes was faster
                         return digest
                 self._stamps.add(digest, stamp_of(os.fstat(handle)))
@@ -156,7 +147,7 @@ class LocalStore:
         """Judge and remove under the lock that a renewal takes, so that nothing just renewed is lost."""
         if not os.path.lexists(path):
             return None
-        with self._changing(0):
+        with self._place.changing(0):
             try:
                 status = os.lstat(path)
                 if time.time() - status.st_mtime < unused:
@@ -180,7 +171,7 @@ class LocalStore:
                 status = os.stat(path)
                 if time.time() - status.st_mtime < _RENEW_SECONDS:
                     return status
-                with self._changing(0):
+                with self._place.changing(0):
                     os.utime(path)
                     return os.stat(path)
             except FileNotFoundError:
@@ -275,16 +266,16 @@ class LocalStore:
                 raise IsADirectoryError(errno.EISDIR, "holds records", str(final))
             if final.exists():
                 return False
-            self._prepare()
-            with self._temporary_file() as (handle, temporary):
-                self._fill(handle, data)
-                return self._name_in_folder(temporary, final)
+            self._place.prepare()
+            with self._place.temporary_file() as (handle, temporary):
+                fill(handle, data)
+                return self._place.give_name(temporary, final)
 
     def write(self, name: str, data: bytes) -> None:
         """Write or replace a record atomically (last writer wins); for advisory records only."""
         final = self._record(name)
-        with self._changing(len(data)):
-            self._replace(final, data)
+        with self._place.changing(len(data)):
+            self._place.replace(final, data)
 
     def append(self, name: str, data: bytes, *, durable: bool = False) -> None:
         """Add to the end of a record; it survives the end of the process, and a power cut if `durable`."""
@@ -295,7 +286,7 @@ class LocalStore:
             try:
                 handle = os.open(final, flags)
             except FileNotFoundError:
-                self._prepare()
+                self._place.prepare()
                 disk.make_folder(final.parent)
                 handle = os.open(final, flags | os.O_CREAT, 0o600)
                 new = True
@@ -326,13 +317,13 @@ class LocalStore:
             return self.create(name, new)
         if self.read(name) != old:
             return False
-        with self._changing(len(new or b"")):
+        with self._place.changing(len(new or b"")):
             if self.read(name) != old:
                 return False
             if new is None:
-                self._unlink(final)
+                self._place.unlink(final)
             else:
-                self._replace(final, new)
+                self._place.replace(final, new)
             return True
 
     def records(self) -> Iterator[str]:
@@ -362,93 +353,11 @@ class LocalStore:
         """Remove a record; nothing happens where there is none."""
         final = self._record(name)
         if os.path.lexists(final):
-            with self._changing(0):
-                self._unlink(final)
+            with self._place.changing(0):
+                self._place.unlink(final)
 
     def _record(self, name: str) -> Path:
         return self.path / check_name(name)
-
-    @contextlib.contextmanager
-    def _changing(self, need: int) -> Iterator[None]:
-        """Hold the lock of all changes to existing records."""
-        with disk.explained(self.path, need):
-            self._prepare()
-            with disk.locked(self.path / "lock"):
-                yield
-
-    def _fill(self, handle: int, data: bytes) -> None:
-        disk.write_all(handle, data)
-        os.fsync(handle)
-
-    def _replace(self, final: Path, data: bytes) -> None:
-        with self._temporary_file() as (handle, temporary):
-            self._fill(handle, data)
-            while True:
-                disk.make_folder(final.parent)
-                with contextlib.suppress(FileNotFoundError):  # the folder went away with its last record
-                    os.rename(temporary, final)
-                    break
-            disk.sync_folder(final.parent)
-
-    def _unlink(self, final: Path) -> None:
-        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-            os.unlink(final)
-        folder = final.parent
-        with contextlib.suppress(OSError):  # a folder that still holds records stays
-            while folder != self.path:
-                os.rmdir(folder)
-                folder = folder.parent
-        disk.sync_folder(folder if folder.is_dir() else self.path)
-
-    # the folder itself
-
-    def _name_in_folder(self, temporary: Path, final: Path) -> bool:
-        while True:
-            disk.make_folder(final.parent)
-            with contextlib.suppress(FileNotFoundError):  # the folder went away with its last record
-                return disk.give_name(temporary, final)
-
-    @contextlib.contextmanager
-    def _temporary_file(self) -> Iterator[tuple[int, Path]]:
-        path = self._temporary / f"{os.getpid()}-{os.urandom(12).hex()}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        try:
-            handle = os.open(path, flags, 0o600)
-        except FileNotFoundError:  # somebody removed the store while this process was using it
-            disk.make_folder(self._temporary)
-            handle = os.open(path, flags, 0o600)
-        try:
-            yield handle, path
-        finally:
-            with contextlib.suppress(OSError):
-                os.close(handle)
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-
-    def _prepare(self) -> None:
-        """Make the folder's fixed parts and remove what dead writers left, once per object."""
-        if self._ready:
-            return
-        with self._ready_lock:
-            disk.make_folder(self._temporary)
-            for name, text in (("CACHEDIR.TAG", _TAG), (".gitignore", "*\n")):
-                path = self.path / name
-                if not path.exists():
-                    with self._temporary_file() as (handle, temporary):
-                        self._fill(handle, text.encode())
-                        disk.give_name(temporary, path)
-            self._remove_left_overs()
-            self._ready = True
-
-    def _remove_left_overs(self) -> None:
-        now = time.time()
-        for entry in os.scandir(self._temporary):
-            owner = entry.name.partition("-")[0]
-            with contextlib.suppress(OSError):
-                age = now - entry.stat(follow_symlinks=False).st_mtime
-                alive = owner.isdigit() and os.path.exists(f"/proc/{owner}")
-                if age > (_FOREIGN_SECONDS if alive else _LEFT_OVER_SECONDS) and entry.is_file(follow_symlinks=False):
-                    os.unlink(entry.path)
 
 
 def _sorted_entries(folder: Path) -> list[str]:

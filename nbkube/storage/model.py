@@ -68,15 +68,9 @@ class ObjectStore(Protocol):
     def remove(self, name: str) -> None:
         """Remove a record; nothing happens where there is none."""
 
-
-@runtime_checkable
-class CollectableStore(ObjectStore, Protocol):
-    """A store that can be rid of what nobody needs.
-
-    Whatever is put, or renewed, counts as used at that moment. The methods that remove take the time in seconds for
-    which a thing must not have been used, judge and remove in one step, and return the bytes freed (0: it was kept,
-    or is not there). With `dry_run` they only tell.
-    """
+    # What nobody needs goes. Whatever is put, or renewed, counts as used at that moment. The methods that remove take
+    # the time in seconds for which a thing must not have been used, judge and remove in one step, and return the bytes
+    # freed (None: it was kept, or is not there). With `dry_run` they only tell.
 
     def blobs(self) -> Iterator[str]:
         """Yield the digests of all blobs."""

@@ -6,7 +6,7 @@ import re
 
 from nbkube.errors import LocationError
 
-RESERVED = frozenset({"objects", "tmp", "quarantine", "stamps", "lock", "digests", "work"})
+RESERVED = frozenset({"objects", "tmp", "quarantine", "stamps", "lock", "digests", "work", "uses"})
 """First segments that belong to the store itself."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")

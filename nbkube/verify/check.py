@@ -22,7 +22,7 @@ from nbkube.storage.model import ObjectStore
 from nbkube.verify.files import compare_files, same_kind
 from nbkube.verify.model import PipelineResult, Verification, VerifyDifference
 from nbkube.verify.session import Session, kernel_environment, run_in_own_loop
-from nbkube.verify.varying import VALUE, Finding, Varying
+from nbkube.verify.varying import CHANCE, Finding, Varying
 
 PICKLES = (".pkl", ".pickle", ".joblib", ".sav")
 """Endings of files that are compared by what they hold where their bytes differ."""
@@ -178,15 +178,13 @@ class _Comparison:
         """Tell what varies by itself, and return the runs of the notebook that show it.
 
         Few possible values (an accuracy on 30 flowers) are often equal in two runs by chance: as long as one differs
-        in the pipeline and nothing else does, the notebook is run again.
+        in the pipeline, or a size that follows from some, and nothing else does, the notebook is run again.
         """
         others, findings = [first], list(self._ask(session, first.exported.bindings).findings)
         while True:
             varying = Varying(findings, lost=lost)
             left = [one for one in found if not varying.excuses(one)]
-            if not left or any(one.kind != VALUE for one in left) or len(others) > MORE_RUNS:
-                return varying, others
-            if len(others) > 1 and not varying.names:
+            if not left or any(one.kind not in CHANCE for one in left) or len(others) > MORE_RUNS:
                 return varying, others
             number = len(others) + 2
             again = self._notebook(folder / str(number), f"notebook, run {number}: a value differs, perhaps by chance")

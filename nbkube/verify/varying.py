@@ -9,6 +9,8 @@ import msgspec
 # Findings that two runs of one notebook may have because a value was drawn or read from a clock. All other kinds
 # (a lost alias, another type or shape, a missing name) count even where the value varies.
 VALUE = "value"
+CHANCE = frozenset({VALUE, "shape", "length", "keys", "order"})
+"""Kinds that may vary by themselves and yet be equal in two runs by chance: then the notebook is run again."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -39,6 +41,9 @@ class Varying:
     def excuses(self, finding: Finding) -> bool:
         """Tell whether a finding is of a kind that the notebook itself shows at this place, or above it."""
         for place in _places(finding.path):
+            # Where the index of a frame varies, its rows are others, in whatever column.
+            if finding.kind == VALUE and f"{place}.index" in self._kinds:
+                return True
             kinds = self._kinds.get(place)
             if kinds is None:
                 continue

@@ -10,13 +10,29 @@ from tests.benchmarks import (
     lab,
     observation,
     s3,
+    serving,
     startup,
     step_overhead,
+    storage_panel,
     ten_thousand,
     warm_steps,
+    workspaces,
 )
 
 if __name__ == "__main__":
-    parts = (startup, conversion, ten_thousand, step_overhead, warm_steps, observation, data_path, s3, lab)
+    parts = (
+        startup,
+        conversion,
+        ten_thousand,
+        step_overhead,
+        warm_steps,
+        workspaces,
+        observation,
+        data_path,
+        s3,
+        serving,
+        storage_panel,
+        lab,
+    )
     kept = [part.main() for part in parts]
     sys.exit(not all(kept))

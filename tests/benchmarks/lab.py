@@ -1,5 +1,6 @@
 """The JupyterLab extension: its size, tag → frame and panel at 500 cells, event → page, 10,000 runs, what it adds to
-JupyterLab's start: `python -m tests.benchmarks.lab` (needs the built extension and Chromium)."""
+JupyterLab's start: `python -m tests.benchmarks.lab [size|page|runs|events|log|start]…` (needs the built extension and
+Chromium)."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,8 @@ _FRAME = """async ({tags, cell}) => {
 }"""
 
 
-def main() -> bool:
-    """Print the figures beside their bars."""
+def main(wanted: Sequence[str] = ()) -> bool:
+    """Print the figures beside their bars, all or those of some parts."""
     chromium = shutil.which("chromium")
     built = ROOT / "nbkube" / "labextension" / "static"
     if chromium is None or not built.is_dir():
@@ -66,14 +67,25 @@ def main() -> bool:
         folder.mkdir()
         (folder / "nbkube.toml").touch()
         write_notebook(folder / "large.ipynb", _cells())
-        _write_runs(folder / ".nbkube")
+        if not wanted or "runs" in wanted:
+            _write_runs(folder / ".nbkube")
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         with running_server(folder, Path(place, "settings"), app="lab") as server:
-            lines = [*_sizes(built), *_in_the_page(browser, server), *_lists(server), _event(browser, server)]
-            lines += _log(browser, server)
-            lines.append(_start(browser, server))
+            good = [
+                # Shown one by one: some take a minute.
+                show(f"JupyterLab extension, {name}", measure())
+                for name, measure in (
+                    ("size", lambda: _sizes(built, browser, server)),
+                    ("page", lambda: _in_the_page(browser, server)),
+                    ("runs", lambda: _lists(server)),
+                    ("events", lambda: [_event(browser, server)]),
+                    ("log", lambda: _log(browser, server)),
+                    ("start", lambda: [_start(browser, server)]),
+                )
+                if not wanted or name in wanted
+            ]
         browser.close()
-    return show("JupyterLab extension", lines)
+    return all(good)
 
 
 def _cells() -> list[CellText]:
@@ -84,8 +96,14 @@ def _cells() -> list[CellText]:
     ]
 
 
-def _sizes(built: Path) -> list[Line]:
-    scripts = [path.read_bytes() for path in built.glob("*.js")]
+def _sizes(built: Path, browser: Browser, server: Server) -> list[Line]:
+    """Size what JupyterLab loads before anybody has asked for a part that comes on first use."""
+    page = _open(browser, server, "large.ipynb")
+    names: list[str] = page.evaluate("performance.getEntriesByType('resource').map(one => one.name)")
+    page.context.close()
+    loaded = {name.split("?")[0].rpartition("/")[2] for name in names if "/nbkube/static/" in name}
+    scripts = [path.read_bytes() for path in built.glob("*.js") if path.name in loaded]
+    assert scripts
     return [
         Line("bundle", sum(map(len, scripts)) / 1000, "kB", 120),
         Line("bundle, gzip", sum(len(gzip.compress(one, 9)) for one in scripts) / 1000, "kB", 40),
@@ -303,4 +321,4 @@ def _p95(times: list[float]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(not main())
+    sys.exit(not main(sys.argv[1:]))

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from nbkube.runtime.kernel import adopt_orphans, children
 
 NBKUBE = [sys.executable, "-c", "import sys; from nbkube.cli import main; sys.argv[0] = 'nbkube'; main()"]
 """The command `nbkube` of this interpreter, whether or not it is installed."""
@@ -49,7 +51,12 @@ class Line:
 
 
 def run_once(command: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None) -> Sample:
-    """Run a command to its end; children it has waited for count as well."""
+    """Run a command to its end, and measure until then; the processor time is that of all its descendants.
+
+    A run on this machine belongs to a process that is nobody's child: this process adopts it, and waits for it, too.
+    """
+    adopt_orphans()
+    before = set(children(os.getpid()))
     with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -58,11 +65,20 @@ def run_once(command: Sequence[str], cwd: Path, env: Mapping[str, str] | None = 
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
+        orphans = [os.wait4(one, 0)[2] for one in _adopted(before)]
         output.seek(0)
         text = output.read().decode(errors="replace")
     if process.returncode:
         raise BenchmarkError(f"{' '.join(command)} ended with {process.returncode}:\n{text[-3000:]}")
-    return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, text)
+    usages = (usage, *orphans)
+    cpu = sum(one.ru_utime + one.ru_stime for one in usages)
+    return Sample(wall, cpu, max(one.ru_maxrss for one in usages) * 1024, text)
+
+
+def _adopted(before: Container[int]) -> Iterator[int]:
+    """Yield the processes that have become this one's children, and those that become so while they end."""
+    while new := [one for one in children(os.getpid()) if one not in before]:
+        yield from new
 
 
 def run_in_turn(commands: Mapping[str, Sequence[str]], cwd: Path, repeat: int) -> dict[str, list[Sample]]:

@@ -138,6 +138,7 @@ def test_a_run_by_keyboard_alone(lab: Lab) -> None:
                     """() => {
                       const at = document.activeElement;
                       const label = at.labels?.[0]?.textContent ?? '';
+                      if (!at.matches('button, input, select, summary')) return '';
                       return `${at.getAttribute('aria-label') ?? ''} ${at.textContent} ${label}`;
                     }"""
                 )
@@ -155,7 +156,7 @@ def test_a_run_by_keyboard_alone(lab: Lab) -> None:
     expect(lab.button("Accept all")).to_be_visible()
     reach("Accept all")
     keys.press("Enter")
-    expect(lab.step("load")).to_be_visible()
+    expect(lab.step("prepare")).to_be_visible()
     lab.panel.get_by_role("tab", name="Pipeline").focus()
     reach("Run…")
     keys.press("Enter")
@@ -174,7 +175,7 @@ def test_a_run_by_keyboard_alone(lab: Lab) -> None:
         "Report",
         "Delete…",
         "Steps",
-        "load",
+        "prepare",
         "Search the log",
         "Artifacts",
         "Notes",

@@ -26,7 +26,7 @@ from tests.cluster.parts import Part, run
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 TAG = f"py{PYTHON.replace('.', '')}"
 SITE = f"usr/local/lib/python{PYTHON}/dist-packages"
-_CONFIG = {
+CONFIG = {
     "User": f"{USER}:{USER}",
     "Env": [
         "PATH=/usr/local/bin:/usr/bin:/bin",
@@ -98,7 +98,7 @@ def step_image(with_tensorflow: bool, layers: dict[str, Layer], nbkube: Layer) -
     """Return the image of steps; `layers` are those of the built parts by name, the lowest first."""
     name = "nbkube/tensorflow" if with_tensorflow else "nbkube/base"
     stack = (*(layer for part, layer in layers.items() if with_tensorflow or part != "tensorflow"), nbkube)
-    return Image(name=name, tag=f"{TAG}-{nbkube.digest[7:19]}", layers=stack, config=_CONFIG)
+    return Image(name=name, tag=f"{TAG}-{nbkube.digest[7:19]}", layers=stack, config=CONFIG)
 
 
 def nbkube_layer(checkout: Path, folder: Path) -> Layer:
@@ -173,6 +173,12 @@ def _make_packages(versions: dict[str, str], left_out: str, folder: Path, log: P
     write_layer(folder / "layer.tar", tree_entries(tree))
     shutil.rmtree(tree)
     _record(folder)
+
+
+def packages_layer(versions: dict[str, str], folder: Path) -> Layer:
+    """Return a layer with these distributions of this environment, written into `folder`."""
+    _make_packages(versions, "", folder, folder / "log")
+    return msgspec.json.decode((folder / "layer.json").read_bytes(), type=Layer)
 
 
 def _copy_distribution(distribution: importlib.metadata.Distribution, tree: Path, left_out: str) -> None:

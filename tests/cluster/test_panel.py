@@ -67,7 +67,7 @@ def test_a_run_on_the_cluster_by_the_panel_alone(lab: Lab, mine: Project, shot: 
     shot("step")
     lab.button("Run…").click()
     row = lab.panel.get_by_role("row", name=re.compile("^train"))
-    expect(row).to_contain_text("gpu 1", timeout=LONG)
+    expect(row).to_contain_text("gpu nvidia.com/gpu=1", timeout=LONG)
     expect(lab.panel.get_by_text(re.compile(f"namespace {mine.namespace}")).first).to_be_visible()
     shot("form")
     lab.button("Start").click()
@@ -94,8 +94,10 @@ def test_why_a_pod_waits_is_said(lab: Lab, mine: Project, shot: Callable[[str], 
     lab.show_panel()
     lab.run()
     rows = lab.panel.get_by_role("row", name=re.compile("^(first|second) "))
-    waiting = rows.filter(has_text="Pending").filter(has_text="amd.com/gpu")
-    expect(waiting).to_have_count(1, timeout=2 * LONG)
+    expect(lab.panel.get_by_role("row", name=re.compile("^none of 1 node.*amd.com/gpu"))).to_be_visible(
+        timeout=2 * LONG
+    )
+    expect(rows.filter(has_text="Pending")).to_have_count(1)
     expect(rows.filter(has_text="Running")).to_have_count(1, timeout=2 * LONG)
     shot("pending")
     lab.button(re.compile("^Stop$")).click()

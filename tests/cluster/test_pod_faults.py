@@ -42,7 +42,7 @@ def disturbed(mine: Project, api: Api, harm: Callable[[dict[str, Any]], None]) -
                 next(one for one in pods(api, mine.namespace) if one["metadata"]["labels"]["nbkube.io/step"] == "long")
             )
 
-    state = mine.client().run(mine.notebook(CELLS), on_event=listen)
+    state = mine.client().run(mine.notebook(CELLS), fuse=False, on_event=listen)
     assert done.is_set()
     return state
 

@@ -20,17 +20,17 @@ from nbkube.runtime.cache import read_manifest
 from nbkube.storage import LocalStore
 from tests.building import CellText, write_notebook
 
-SOAK = bool(os.environ.get("SOAK"))
-"""Whether to run at full size."""
+SIZE = 2 if os.environ.get("SOAK") else 1 if os.environ.get("FAULTS") else 0
+"""How often things are tried: 0 in every run of the tests, 1 by `make test-faults`, 2 with SOAK=1."""
 
 STEPS = ("first", "second", "third", "last")
 COUNT = 200_000
 SQUARES = sum(n * n for n in range(COUNT))
 
 
-def sized(small: int, full: int) -> int:
-    """Return how often to try: `small` for every change, `full` with SOAK=1."""
-    return full if SOAK else small
+def sized(small: int, usual: int, full: int) -> int:
+    """Return how often to try: `small` for every change, `usual` by `make test-faults`, `full` with SOAK=1."""
+    return (small, usual, full)[SIZE]
 
 
 def _traced(step: str) -> str:

@@ -16,9 +16,9 @@ from nbkube.runtime.cache import read_manifest
 from nbkube.storage import LocalStore
 from tests.faults.project import Project, answer, sized
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(sized(300, 3600))]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(sized(300, 600, 7200))]
 
-FLIPS = sized(200, 1000)
+FLIPS = sized(200, 1000, 10_000)
 
 
 def is_detected(project: Project, run: str, name: str) -> bool:

@@ -18,10 +18,10 @@ import pytest
 from nbkube.runs import Phase
 from tests.faults.project import Project, children, kill, last_line, sized, wait_until_gone
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(sized(300, 3600))]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(sized(300, 600, 7200))]
 
-KILLS = sized(10, 35)
-KILLS_IN_COMMITS = sized(10, 30)
+KILLS = sized(10, 35, 350)
+KILLS_IN_COMMITS = sized(10, 30, 300)
 
 
 class Ordeal:
@@ -120,7 +120,7 @@ def assert_nothing_again(project: Project, kept: set[str], before: list[str]) ->
 def test_a_run_does_not_need_the_command_that_started_it(tmp_path: Path, number: signal.Signals) -> None:
     project = Project(tmp_path)
     chance = random.Random(number)
-    for salt in range(1, sized(2, 12)):
+    for salt in range(1, sized(2, 4, 12)):
         command = project.command("run", str(project.notebook), "-p", f"salt={salt}", "--json")
         assert command.stdout is not None
         run = last_line(command.stdout.readline())["run"]
@@ -136,7 +136,7 @@ def test_a_run_does_not_need_the_command_that_started_it(tmp_path: Path, number:
 def test_a_kill_before_the_run_has_begun_leaves_no_process(tmp_path: Path) -> None:
     project = Project(tmp_path)
     chance = random.Random(3)
-    for salt in range(1, sized(5, 30)):
+    for salt in range(1, sized(5, 8, 30)):
         command = project.command("run", str(project.notebook), "-p", f"salt={salt}", "--json")
         # Begin to count from where the process is started, or from where the run is recorded.
         sign = ("work/*.log", "runs/*/run.json")[salt % 2]
@@ -155,6 +155,20 @@ def test_a_kill_before_the_run_has_begun_leaves_no_process(tmp_path: Path) -> No
         assert project.end(state.id).phase is Phase.SUCCEEDED
         project.check(state.id, state.run.parameters["salt"])
     assert project.client.runs()
+
+
+def test_a_result_that_was_lost_would_be_seen(tmp_path: Path) -> None:
+    """The look at what ran again, where a finished result of an interrupted run is not kept."""
+    project = Project(tmp_path)
+    project.end(project.submit(1))
+    for lost in ("last", "second"):
+        kept, before = project.committed(), project.traced()
+        (name,) = [one for one in kept if lost in project.steps_of({one})]
+        project.store.remove(name)
+    project.end(project.submit(1))
+    assert project.traced()[len(before) :] == ["second", "last"]
+    with pytest.raises(AssertionError, match="ran again"):
+        assert_nothing_again(project, kept, before)
 
 
 def test_what_is_looked_for_would_be_found() -> None:

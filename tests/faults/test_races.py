@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -19,9 +20,9 @@ from nbkube.runs import Phase, RunStore
 from nbkube.storage import LocalStore
 from tests.faults.project import Project, answer, kill, sized
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(sized(300, 3600))]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(sized(300, 600, 7200))]
 
-PAIRS = sized(4, 50)
+PAIRS = sized(4, 50, 200)
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -32,7 +33,7 @@ def together(work: Callable[..., None], count: int, *arguments: object) -> None:
     for one in processes:
         one.start()
     for one in processes:
-        one.join(sized(240, 3000))
+        one.join(sized(240, 500, 7000))
     assert [one.exitcode for one in processes] == [0] * count
 
 
@@ -71,7 +72,7 @@ def resume(barrier: Barrier, number: int, folder: Path, run: str) -> None:
 
 def test_resumes_at_once_have_one_process(tmp_path: Path) -> None:
     project = Project(tmp_path)
-    for salt in range(1, sized(3, 25)):
+    for salt in range(1, sized(3, 5, 25)):
         run = project.submit(salt)
         time.sleep(0.3)
         kill(project.supervisor(run))
@@ -146,9 +147,27 @@ def create(barrier: Barrier, number: int, folder: Path, count: int, create_only:
         (folder / f"{at}-{number}").write_bytes(store.read(name) or b"")
 
 
+def create_together(barrier: Barrier, number: int, folder: Path, threads: int) -> None:
+    store = LocalStore(folder / "store")
+    barrier.wait(120)
+    with ThreadPoolExecutor(threads) as pool:
+        writers = [f"{number}-{one}".encode() for one in range(threads)]
+        won = sum(pool.map(lambda data: store.create("steps/one/proof.json", data), writers))
+    (folder / f"won-{number}").write_text(f"{won} {(store.read('steps/one/proof.json') or b'').decode()}")
+
+
+def test_two_hundred_writers_of_one_key(tmp_path: Path) -> None:
+    together(create_together, 4, tmp_path, 50)
+    told = [(tmp_path / f"won-{number}").read_text().split() for number in range(4)]
+    assert sum(int(won) for won, _ in told) == 1
+    assert len({data for _, data in told}) == 1
+    (winner,) = [number for number, (won, _) in enumerate(told) if won == "1"]
+    assert told[0][1].startswith(f"{winner}-")
+
+
 @pytest.mark.parametrize("create_only", [True, False])
 def test_writers_of_one_key_all_see_one_result(tmp_path: Path, create_only: bool) -> None:
-    count = sized(60, 200)
+    count = sized(60, 200, 1000)
     together(create, 3, tmp_path, count, create_only)
     seen = [{(tmp_path / f"{at}-{number}").read_bytes() for number in range(3)} for at in range(count)]
     # Without create-only commits some of them see one result and some another.

@@ -51,7 +51,7 @@ export interface LogListener {
 
 /** The server's interface, typed. */
 export class Api {
-  constructor(private readonly transport: Transport) {}
+  constructor(protected readonly transport: Transport) {}
 
   information(path: string): Promise<Information> {
     return this.ask('GET', `information?${query({ path })}`);
@@ -177,13 +177,21 @@ export class Api {
     }
   }
 
-  private async ask<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  /** Ask for what the parts that are loaded later know the types of. */
+  send<T>(method: 'GET' | 'POST', path: string, values: object): Promise<T> {
+    return method === 'GET' ? this.ask('GET', `${path}?${query(values)}`) : this.ask('POST', path, values);
+  }
+
+  protected async ask<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
     return (await (await this.fetch(method, path, body, signal)).json()) as T;
   }
 
-  private async fetch(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+  protected async fetch(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
     const init: RequestInit = { method };
-    if (body !== undefined) {
+    if (body instanceof Blob) {
+      init.body = body;
+      init.headers = { 'Content-Type': 'application/octet-stream' };
+    } else if (body !== undefined) {
       init.body = JSON.stringify(body);
     }
     if (signal) {
@@ -212,7 +220,8 @@ export class Api {
   }
 }
 
-function query(values: object): string {
+/** Values as the query of an address; those that are empty are left out. */
+export function query(values: object): string {
   const found = new URLSearchParams();
   for (const [name, value] of Object.entries(values)) {
     if (value !== undefined && value !== '' && value !== false) {

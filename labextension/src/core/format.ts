@@ -53,12 +53,10 @@ export function amount(resource: string, count: number): string {
 
 /** A memory request with room above what was used: 1.25 times, rounded up to a readable quantity. */
 export function memoryRequest(peak: number): string {
-  const mebibytes = Math.max(64, Math.ceil((peak * 1.25) / (1 << 20)));
-  if (mebibytes >= 8192) {
-    return `${Math.ceil(mebibytes / 1024)}Gi`;
-  }
-  const step = mebibytes >= 1024 ? 256 : 64;
-  return `${Math.ceil(mebibytes / step) * step}Mi`;
+  const wanted = Math.max(64, Math.ceil((peak * 1.25) / (1 << 20)));
+  const step = wanted > 8192 ? 1024 : wanted > 1024 ? 256 : 64;
+  const rounded = Math.ceil(wanted / step) * step;
+  return rounded % 1024 ? `${rounded}Mi` : `${rounded / 1024}Gi`;
 }
 
 /** A CPU request after what was used on average, in tenths of a core. */
@@ -89,4 +87,9 @@ export function value(what: unknown): string {
 /** One or many. */
 export function counted(count: number, one: string): string {
   return `${count} ${one}${count === 1 ? '' : 's'}`;
+}
+
+/** A name as far as anybody reads it. */
+export function clipped(name: string, most: number = 80): string {
+  return name.length > most ? `${name.slice(0, most - 1)}…` : name;
 }

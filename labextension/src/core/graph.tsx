@@ -1,6 +1,6 @@
 import React from 'react';
 
-import { SIGNS, type Phase } from './format';
+import { clipped, SIGNS, type Phase } from './format';
 import { fitted, HEIGHT, place, type Edge, type Node } from './layout';
 
 export interface GraphProps {
@@ -83,6 +83,6 @@ export function Graph(props: GraphProps): React.JSX.Element {
 }
 
 function described(props: GraphProps): string {
-  const ways = props.edges.map(edge => `${edge.producer} to ${edge.consumer}`);
+  const ways = props.edges.map(edge => `${clipped(edge.producer)} to ${clipped(edge.consumer)}`);
   return `Graph of ${props.nodes.length} steps${ways.length ? `: ${ways.slice(0, 30).join(', ')}` : ''}`;
 }

@@ -82,7 +82,7 @@ export function widthOf(text: string): number {
 
 /** A name as far as a box holds it. */
 export function fitted(name: string): string {
-  let text = name;
+  let text = name.slice(0, 60);
   while (widthOf(text) > WIDEST - BESIDE) {
     text = `${text.slice(0, text.endsWith('…') ? -2 : -1)}…`;
   }
@@ -155,7 +155,7 @@ function compute(nodes: readonly Node[], given: readonly Edge[], selected: strin
 }
 
 function boxWidth(name: string): number {
-  return Math.min(WIDEST, BESIDE + widthOf(name));
+  return Math.min(WIDEST, BESIDE + widthOf(name.slice(0, 60)));
 }
 
 /** Boxes in rows, as books on shelves: before anything is known of what flows between them. */

@@ -11,8 +11,11 @@ import { RunList } from './runlist';
 import type { RunsModel } from './runs';
 import type { Information } from './wire';
 
+/** Loaded when it is first looked at. */
+const Models = React.lazy(() => import('../serving'));
+
 export type View =
-  | { readonly kind: 'pipeline' | 'runs' }
+  | { readonly kind: 'pipeline' | 'runs' | 'models' }
   | { readonly kind: 'form'; readonly parameters?: Readonly<Record<string, unknown>> }
   | { readonly kind: 'run'; readonly run: string };
 
@@ -62,14 +65,17 @@ export function Panel(props: PanelProps): React.JSX.Element {
   const { view, notebook } = state;
   const id = React.useId();
   const inRuns = props.runsOnly || view.kind === 'runs' || view.kind === 'run';
-  const tabs: readonly ['pipeline' | 'runs', string][] = [
+  const tabs: readonly ['pipeline' | 'runs' | 'models', string][] = [
     ['pipeline', 'Pipeline'],
-    ['runs', 'Runs']
+    ['runs', 'Runs'],
+    ['models', 'Models']
   ];
-  const chosen = inRuns ? 'runs' : 'pipeline';
+  const chosen = inRuns ? 'runs' : view.kind === 'models' ? 'models' : 'pipeline';
   const keys = (event: React.KeyboardEvent) => {
     if (event.key === 'ArrowLeft' || event.key === 'ArrowRight') {
-      const next = chosen === 'runs' ? 'pipeline' : 'runs';
+      const step = event.key === 'ArrowRight' ? 1 : tabs.length - 1;
+      const at = tabs.findIndex(([kind]) => kind === chosen);
+      const next = tabs[(at + step) % tabs.length]![0];
       state.show({ kind: next });
       document.getElementById(`${id}-${next}`)?.focus();
     }
@@ -103,7 +109,11 @@ export function Panel(props: PanelProps): React.JSX.Element {
       >
         {state.fault && <Note error>{state.fault}</Note>}
         {state.information?.fault && <Note error>{state.information.fault}</Note>}
-        {inRuns ? (
+        {view.kind === 'models' && !props.runsOnly ? (
+          <React.Suspense fallback={<Note>Loading…</Note>}>
+            <Models api={api} path={notebook?.path ?? ''} />
+          </React.Suspense>
+        ) : inRuns ? (
           view.kind === 'run' ? (
             <Run key={view.run} api={api} runs={runs} run={view.run} onJump={props.onJump} onAgain={props.onAgain} onBack={() => state.show({ kind: 'runs' })} />
           ) : (
@@ -113,7 +123,7 @@ export function Panel(props: PanelProps): React.JSX.Element {
           <Note>Open a notebook to see its pipeline.</Note>
         ) : view.kind === 'form' ? (
           <RunForm
-            key={notebook.path}
+            key={`${notebook.path} ${JSON.stringify(view.parameters ?? {})}`}
             api={api}
             notebook={notebook}
             runs={runs}

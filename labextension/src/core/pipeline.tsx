@@ -2,7 +2,7 @@ import React from 'react';
 
 import { reason, type Api } from './api';
 import { Button, Field, Meter, Note, PhaseMark, Problems, Section, useChanges } from './controls';
-import { counted, moment, type Phase } from './format';
+import { clipped, counted, moment, type Phase } from './format';
 import { Graph } from './graph';
 import type { NotebookSource } from './notebook';
 import { Options } from './options';
@@ -52,6 +52,11 @@ export function Pipeline(props: PipelineProps): React.JSX.Element {
   const untagged = !empty && !notebook.placed.some(cell => cell.own);
   const waiting = !notebook.view && !notebook.fault;
   const errors = problems.filter(one => one.severity === 'error').length;
+  const bar = React.useRef<HTMLDivElement>(null);
+  const done = () => {
+    setProposal(null);
+    bar.current?.querySelector<HTMLElement>('button:not(:disabled)')?.focus();
+  };
   const suggest = async () => {
     setFault('');
     try {
@@ -62,11 +67,11 @@ export function Pipeline(props: PipelineProps): React.JSX.Element {
   };
   return (
     <div className="nbk-pipeline">
-      <div className="nbk-bar-row nbk-mod-main">
+      <div className="nbk-bar-row nbk-mod-main" ref={bar}>
         <Button primary={!untagged} disabled={errors > 0 || !rows.length} onClick={props.onRun}>
           Run…
         </Button>
-        <Button primary={untagged && !proposal} disabled={empty || proposal !== null} onClick={() => void suggest()}>
+        <Button primary={untagged && !proposal} disabled={empty} onClick={() => void suggest()}>
           Suggest tags
         </Button>
         <span className="nbk-hint nbk-mod-end" role="status">
@@ -75,7 +80,7 @@ export function Pipeline(props: PipelineProps): React.JSX.Element {
       </div>
       {fault && <Note error>{fault}</Note>}
       {notebook.fault && <Note error>{notebook.fault}</Note>}
-      {proposal && <Proposal tags={proposal} notebook={notebook} onDone={() => setProposal(null)} />}
+      {proposal && <Proposal tags={proposal} notebook={notebook} onDone={done} />}
       {empty && <Note>This notebook has no code yet. Its steps will stand here.</Note>}
       {untagged && !proposal && (
         <Note>
@@ -237,7 +242,7 @@ function Steps(props: {
               onClick={() => props.onSelect(row.name)}
             >
               <span className="nbk-dot" aria-hidden="true" />
-              <span className="nbk-name">{row.name}</span>
+              <span className="nbk-name">{clipped(row.name)}</span>
               <span className="nbk-hint nbk-cells">{ranges(row.cells)}</span>
               <span className="nbk-hint nbk-after" title={after.length ? `after ${after.join(', ')}` : ''}>
                 {after.length ? `after ${after.join(', ')}` : ''}
@@ -307,7 +312,7 @@ function Step(props: {
   };
   return (
     <Section
-      title={`Step ${row.name}`}
+      title={`Step ${clipped(row.name)}`}
       extra={
         <Button small label={`Go to the first cell of ${row.name}`} onClick={() => notebook.jump(row.cells[0]!)}>
           Go to cell
@@ -367,6 +372,8 @@ function Proposal(props: {
     }
     setLeft(next);
   };
+  const box = React.useRef<HTMLElement>(null);
+  React.useEffect(() => box.current?.focus(), []);
   if (!props.tags.length) {
     return (
       <Note>
@@ -375,7 +382,7 @@ function Proposal(props: {
     );
   }
   return (
-    <section className="nbk-proposal" aria-label="Suggested tags">
+    <section ref={box} tabIndex={-1} className="nbk-proposal" aria-label="Suggested tags">
       <h3>Suggested tags</h3>
       <p className="nbk-hint">Nothing is written until you accept; undo takes it back.</p>
       <ul>

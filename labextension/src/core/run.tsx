@@ -308,30 +308,36 @@ function StepTable(props: {
       </thead>
       <tbody>
         {props.steps.map(step => (
-          <tr key={step.name} className={step.name === props.chosen ? 'nbk-mod-selected' : ''}>
-            <th scope="row">
-              <button type="button" className="nbk-link nbk-mod-step" aria-pressed={step.name === props.chosen} onClick={() => props.onChoose(step.name)}>
-                <span className={`nbk-dot nbk-hue-${props.colours.get(step.name) ?? 0}`} aria-hidden="true" />
-                {step.name}
-              </button>
-            </th>
-            <td>
-              <PhaseMark phase={step.phase} />
-              {step.phase === 'Running' && step.cell !== null && (
-                <span className="nbk-hint">
-                  {' '}
-                  cell {step.cell} ({step.cells_done.length}/{step.cells.length})
-                </span>
-              )}
-              {step.phase === 'Pending' && step.reason && <div className="nbk-hint nbk-why">{step.reason}</div>}
-            </td>
-            <td>
-              {!step.cached && (step.seconds > 0 || step.phase === 'Running') && (
-                <Elapsed going={step.phase === 'Running'} since={step.started} seconds={step.seconds} />
-              )}
-            </td>
-            <td>{step.peak_memory > 0 ? bytes(step.peak_memory) : ''}</td>
-          </tr>
+          <React.Fragment key={step.name}>
+            <tr className={step.name === props.chosen ? 'nbk-mod-selected' : ''}>
+              <th scope="row">
+                <button type="button" className="nbk-link nbk-mod-step" aria-pressed={step.name === props.chosen} onClick={() => props.onChoose(step.name)}>
+                  <span className={`nbk-dot nbk-hue-${props.colours.get(step.name) ?? 0}`} aria-hidden="true" />
+                  {step.name}
+                </button>
+              </th>
+              <td>
+                <PhaseMark phase={step.phase} />
+                {step.phase === 'Running' && step.cell !== null && (
+                  <span className="nbk-hint">
+                    {' '}
+                    cell {step.cell} ({step.cells_done.length}/{step.cells.length})
+                  </span>
+                )}
+              </td>
+              <td>
+                {!step.cached && (step.seconds > 0 || step.phase === 'Running') && (
+                  <Elapsed going={step.phase === 'Running'} since={step.started} seconds={step.seconds} />
+                )}
+              </td>
+              <td>{step.peak_memory > 0 ? bytes(step.peak_memory) : ''}</td>
+            </tr>
+            {step.phase === 'Pending' && step.reason && (
+              <tr className="nbk-why">
+                <td colSpan={4}>{step.reason}</td>
+              </tr>
+            )}
+          </React.Fragment>
         ))}
       </tbody>
     </table>

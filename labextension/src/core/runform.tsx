@@ -2,7 +2,7 @@ import React from 'react';
 
 import { ApiError, reason, type Api } from './api';
 import { Button, Field, Note, Problems, useChanges } from './controls';
-import { value } from './format';
+import { amount, value } from './format';
 import type { NotebookSource } from './notebook';
 import type { RunsModel } from './runs';
 import type { Information, PipelineParameter, Preview, Problem } from './wire';
@@ -190,7 +190,18 @@ function Parameter(props: {
 }
 
 function asked(options: Readonly<Record<string, unknown>>): string {
+  const said = (name: string, one: unknown): string => {
+    if (Array.isArray(one)) {
+      return one.map(each => said(name, each)).join(' ');
+    }
+    if (one !== null && typeof one === 'object') {
+      return Object.entries(one)
+        .map(([key, count]) => `${key}=${value(count)}`)
+        .join(' ');
+    }
+    return typeof one === 'number' ? amount(name, one) : value(one);
+  };
   return Object.entries(options)
-    .map(([name, one]) => `${name} ${value(one)}`)
+    .map(([name, one]) => `${name} ${said(name, one)}`)
     .join(', ');
 }

@@ -77,6 +77,11 @@ export function RunList(props: {
         <Button label="Only runs of this notebook" small pressed={runs.filter.notebook} onClick={() => runs.find({ notebook: !runs.filter.notebook })}>
           This notebook
         </Button>
+        {runs.loading && rows.length > 0 && (
+          <span className="nbk-hint nbk-late" role="status">
+            {filtered ? 'Searching…' : 'Loading…'}
+          </span>
+        )}
         {picked.size > 1 && (
           <Button small primary onClick={() => setCompare(true)}>
             Compare {picked.size}

@@ -20,8 +20,50 @@ export interface Capacity {
   readonly hidden: readonly string[];
 }
 
+/** How many objects were copied or moved. */
+export interface Copied {
+  readonly count: number;
+}
+
+/** Where to copy to. `move` removes the source afterwards; `replace` allows that there is something already. */
+export interface CopyBody {
+  readonly bucket: string;
+  readonly key: string;
+  readonly move?: boolean;
+  readonly replace?: boolean;
+}
+
 /** Nothing to say but that it is done. */
 export interface Empty {
+}
+
+/** An endpoint, and for a canary the version and its share (0 to 1; 0 ends it). */
+export interface EndpointBody {
+  readonly path?: string;
+  readonly place?: string;
+  readonly name: string;
+  readonly version?: number;
+  readonly share?: number;
+}
+
+/** A model that is being served, or was. `latencies` are seconds of the last answers; `answers` counts them.
+ * 
+ * `canary` is the version that gets the `share` of requests, 0 if there is none; `previous` is that of a rollback. */
+export interface EndpointRow {
+  readonly name: string;
+  readonly version: number;
+  readonly url: string;
+  readonly phase: string;
+  readonly started: number;
+  readonly canary: number;
+  readonly share: number;
+  readonly shadow: number;
+  readonly previous: number;
+  readonly answers: number;
+  readonly faults: number;
+  readonly latencies: readonly number[];
+  readonly message: string;
+  readonly authenticated: boolean;
 }
 
 /** Why a step failed: `sentence` for people, the rest to find the place. */
@@ -76,6 +118,17 @@ export interface Information {
   readonly option_schema: Readonly<Record<string, unknown>>;
 }
 
+/** Which page: only names that begin with `prefix`; `after` is the `next` of the page before. */
+export interface ListQuery {
+  readonly path?: string;
+  readonly place?: string;
+  readonly bucket?: string;
+  readonly key?: string;
+  readonly prefix?: string;
+  readonly after?: string;
+  readonly limit?: number;
+}
+
 /** A piece of what a step has shown: text of a stream of a cell. Times in seconds since 1970. */
 export interface LogPiece {
   readonly time: number;
@@ -90,6 +143,24 @@ export interface LogQuery {
   readonly place?: string;
   readonly step: string;
   readonly start?: number;
+}
+
+/** Whether a bucket or folder is new. */
+export interface Made {
+  readonly made: boolean;
+}
+
+/** The models of a project and its endpoints on this machine; `fault` says why there are none to be seen. */
+export interface ModelList {
+  readonly models: readonly ModelRow[];
+  readonly endpoints: readonly EndpointRow[];
+  readonly fault?: string;
+}
+
+/** A model with its versions, newest first. */
+export interface ModelRow {
+  readonly name: string;
+  readonly versions: readonly VersionRow[];
 }
 
 /** A node, or this machine: amounts by resource (cores, bytes, devices); `free` is null where that is not visible.
@@ -107,6 +178,54 @@ export interface NotebookBody {
   readonly content?: Readonly<Record<string, unknown>> | null;
 }
 
+/** A cell of a notebook: its kind (code, markdown, raw) and its source. */
+export interface NotebookCell {
+  readonly kind: string;
+  readonly source: string;
+}
+
+/** The beginning of a file. `text` is that of a text, or an image as base64 with its `media` type; `cut` says that
+ * there is more. */
+export interface ObjectPreview {
+  readonly kind: "image" | "notebook" | "other" | "records" | "table" | "text";
+  readonly size: number;
+  readonly media?: string;
+  readonly text?: string;
+  readonly rows?: readonly (readonly string[])[];
+  readonly cells?: readonly NotebookCell[];
+  readonly records?: readonly RecordHead[];
+  readonly cut?: boolean;
+}
+
+/** What is meant: all buckets (no `bucket`), a bucket (no `key`), a folder (`key` ends in "/") or an object. */
+export interface ObjectQuery {
+  readonly path?: string;
+  readonly place?: string;
+  readonly bucket?: string;
+  readonly key?: string;
+}
+
+/** What is known of an object without reading it; `version` is "" where the bucket keeps none. */
+export interface ObjectStat {
+  readonly location: string;
+  readonly key: string;
+  readonly size: number;
+  readonly modified: number | null;
+  readonly etag: string;
+  readonly type: string;
+  readonly version: string;
+  readonly writable: boolean;
+}
+
+/** A version of an object; `deleted` is the mark that a removal has left. */
+export interface ObjectVersion {
+  readonly id: string;
+  readonly size: number;
+  readonly modified: number | null;
+  readonly latest: boolean;
+  readonly deleted: boolean;
+}
+
 /** A notebook written for a step: `path` as Jupyter names it, the cell to go on at (its number in the run's
  * notebook, its id in both), and where its state may differ from the run's. */
 export interface OpenedStep {
@@ -114,6 +233,27 @@ export interface OpenedStep {
   readonly cell: number;
   readonly cell_id: string;
   readonly doubts: readonly string[];
+}
+
+/** A part that has arrived, and its MD5. */
+export interface Part {
+  readonly etag: string;
+}
+
+/** Which part of which upload; parts count from 1. */
+export interface PartQuery {
+  readonly path?: string;
+  readonly place?: string;
+  readonly bucket?: string;
+  readonly key?: string;
+  readonly upload: string;
+  readonly number: number;
+}
+
+/** All parts of an upload by their MD5, in order. */
+export interface PartsBody {
+  readonly upload: string;
+  readonly parts: readonly string[];
 }
 
 /** `consumer` needs `names` of `producer`; without names it only comes after it. */
@@ -159,6 +299,20 @@ export interface Place {
   readonly name: string;
   readonly engine: string;
   readonly detail: string;
+}
+
+/** Rows or a request for an endpoint, as JSON text. */
+export interface PredictBody {
+  readonly path?: string;
+  readonly place?: string;
+  readonly name: string;
+  readonly data: string;
+}
+
+/** An endpoint's answer as JSON text, and the seconds it took. */
+export interface Prediction {
+  readonly answer: string;
+  readonly seconds: number;
 }
 
 /** What would be sent, made by the server from the saved file. Nothing has been started. */
@@ -211,6 +365,25 @@ export interface QuotaRoom {
   readonly resource: string;
   readonly used: number;
   readonly hard: number;
+}
+
+/** A feature of a record: bytes, float or int64, how many values it has, and the first of them as text. */
+export interface RecordFeature {
+  readonly name: string;
+  readonly type: string;
+  readonly count: number;
+  readonly text: string;
+}
+
+/** A record of a TFRecord file: its bytes, and its features where it is a tf.train.Example. */
+export interface RecordHead {
+  readonly size: number;
+  readonly features: readonly RecordFeature[];
+}
+
+/** How many objects are gone. */
+export interface Removed {
+  readonly count: number;
 }
 
 /** What to run, as it is saved: `digest` is that of the file a person has seen; another one is refused. */
@@ -286,6 +459,16 @@ export interface RunSummary {
   readonly metrics: Readonly<Record<string, unknown>>;
 }
 
+/** What is to be served: by default the newest version. `trust` is the digest of a model that runs code. */
+export interface ServeBody {
+  readonly path?: string;
+  readonly place?: string;
+  readonly name: string;
+  readonly version?: number;
+  readonly workers?: number;
+  readonly trust?: string;
+}
+
 /** The id of a run that was started. */
 export interface Started {
   readonly run: string;
@@ -322,6 +505,67 @@ export interface StepRunView {
   readonly failure: FailureView | null;
 }
 
+/** `path`: a notebook or folder of the project; `place`: the profile whose server is meant, "" for its own. */
+export interface StorageAt {
+  readonly path?: string;
+  readonly place?: string;
+}
+
+/** A bucket, folder or object. `location` is what a cell or command names it by; `modified` seconds since 1970;
+ * `holds` says in a word what a name of the store stands for ("data set", "model", "run", ""). */
+export interface StorageEntry {
+  readonly kind: "bucket" | "folder" | "object" | "store";
+  readonly name: string;
+  readonly key: string;
+  readonly location: string;
+  readonly size: number | null;
+  readonly modified: number | null;
+  readonly holds: string;
+}
+
+/** Some of what is in a bucket or folder; `next` asks for the following page, "" at the end. `writable` is
+ * false for the store, which only nbkube itself writes. */
+export interface StoragePage {
+  readonly entries: readonly StorageEntry[];
+  readonly next: string;
+  readonly writable: boolean;
+}
+
+/** A profile whose files can be looked at. `detail` says where they are. */
+export interface StoragePlace {
+  readonly name: string;
+  readonly detail: string;
+  readonly buckets: boolean;
+  readonly default: boolean;
+}
+
+/** All places, the default one first; `fault` is what is wrong with the profiles' file. */
+export interface StoragePlaces {
+  readonly places: readonly StoragePlace[];
+  readonly fault: string;
+}
+
+/** An upload under way: send the file in parts of `part` bytes; parts whose MD5 is in `there` need not be sent. */
+export interface Upload {
+  readonly upload: string;
+  readonly part: number;
+  readonly there: Readonly<Record<string, string>>;
+}
+
+/** A file that is to be uploaded: its bytes. */
+export interface UploadBody {
+  readonly size: number;
+}
+
+/** Which upload. */
+export interface UploadQuery {
+  readonly path?: string;
+  readonly place?: string;
+  readonly bucket?: string;
+  readonly key?: string;
+  readonly upload: string;
+}
+
 /** A variable that a step has left; `size` in bytes. */
 export interface Variable {
   readonly name: string;
@@ -329,4 +573,31 @@ export interface Variable {
   readonly type: string;
   readonly summary: string;
   readonly size: number;
+}
+
+/** Which version to make the newest again. */
+export interface VersionBody {
+  readonly version: string;
+}
+
+/** A version of a model. `takes` and `gives` describe tensors, `example` is rows as JSON text to try it with. */
+export interface VersionRow {
+  readonly version: number;
+  readonly format: string;
+  readonly created: number;
+  readonly size: number;
+  readonly digest: string;
+  readonly run: string;
+  readonly step: string;
+  readonly source: string;
+  readonly metrics: Readonly<Record<string, unknown>>;
+  readonly takes: readonly string[];
+  readonly gives: readonly string[];
+  readonly example: string;
+  readonly runs_code: boolean;
+}
+
+/** The versions of an object, the newest first. */
+export interface Versions {
+  readonly versions: readonly ObjectVersion[];
 }

@@ -26,7 +26,7 @@ from nbkube.state.snapshot import FileView
 from nbkube.storage.model import ObjectStore
 
 _ENDS: dict[str, Any] = {"phase": None, "reason": "", "seconds": 0.0, "cached": False, "manifest": "", "metrics": {}}
-_ENDS |= {"failure": None, "executed": "", "log": "", "cpu_seconds": 0.0, "peak_memory": 0}
+_ENDS |= {"failure": None, "executed": "", "log": "", "cpu_seconds": 0.0, "peak_memory": 0, "gpu_memory": 0, "gpus": 0}
 
 _PAUSE = 2.0
 """Seconds until a store that does not answer is asked again: loss of contact is not the run's end."""

@@ -1,6 +1,6 @@
 """What a pod of a run does: `python3 -m nbkube.engines.argo.pod WHAT …`.
 
-    unit    run one step
+    unit    run one step, and those that share its pod
     settle  judge the results of steps that ran beside each other; OUTPUT/again then names the first one to be repeated
     report  write down the end of a run whose Workflow did not succeed
 
@@ -68,6 +68,15 @@ class Pod:
             return False
         return True
 
+    def units(self, units: Sequence[int], turn: int, attempt: int, ahead: Ahead | None = None) -> int:
+        """Run the steps that share this pod, one after another as long as all goes well."""
+        for one in units:
+            status = self.unit(one, turn, attempt, ahead)
+            if status != DONE:
+                return status
+            ahead = None
+        return DONE
+
     def unit(self, unit: int, turn: int, attempt: int, ahead: Ahead | None = None) -> int:
         """Run one step, in the process that was started ahead if it suits."""
         run = self.record()
@@ -123,7 +132,8 @@ def run(arguments: Sequence[str], ahead: Ahead | None = None) -> int:
         name = given.run or run_id(given.workflow, given.created)
         pod = Pod(open_store(os.environ[STORE]), given.submission, name, given.workflow)
         if given.what == "unit":
-            return pod.unit(given.unit, given.turn, given.attempt, ahead)
+            then = [int(one) for one in given.then.split(",") if one]
+            return pod.units([given.unit, *then], given.turn, given.attempt, ahead)
         return pod.settle() if given.what == "settle" else pod.report(given.status)
     except StorageError as error:
         say(f"{error} (to be tried again)")
@@ -146,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--unit", type=int, required=True)
             one.add_argument("--turn", type=int, required=True)
             one.add_argument("--attempt", type=int, required=True)
+            one.add_argument("--then", default="")
         if what == "report":
             one.add_argument("--status", required=True)
     return parser

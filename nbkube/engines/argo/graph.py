@@ -14,7 +14,8 @@ from nbkube.pipeline.model import StepOptions
 class Node:
     """One pod: units `first` to `last`, what they ask for together, and the nodes (by `first`) it waits for.
 
-    It needs all in `after` to have succeeded, and `behind` merely to have ended.
+    It needs all in `after` to have succeeded, and `behind` merely to have ended. `then` are the first units of nodes
+    that run after it in the same pod.
     """
 
     first: int
@@ -23,6 +24,7 @@ class Node:
     options: StepOptions
     after: tuple[int, ...] = ()
     behind: int | None = None
+    then: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

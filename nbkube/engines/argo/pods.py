@@ -69,7 +69,14 @@ def step_template(name: str, options: StepOptions, command: list[str], target: T
             "labels": {**options.labels, RUN_LABEL: "{{workflow.name}}", STEP_LABEL: "{{inputs.parameters.label}}"},
             **({"annotations": dict(options.annotations)} if options.annotations else {}),
         },
-        "inputs": {"parameters": [{"name": "unit"}, {"name": "label"}, {"name": "turn", "value": "0"}]},
+        "inputs": {
+            "parameters": [
+                {"name": "unit"},
+                {"name": "label"},
+                {"name": "turn", "value": "0"},
+                {"name": "then", "value": ""},
+            ]
+        },
         "retryStrategy": retries(options.retries),
         "volumes": volumes,
         "container": container(command, target, options, _resources(options, target), mounts),

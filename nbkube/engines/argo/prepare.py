@@ -51,7 +51,8 @@ def prepare(
     workflow_name = run.id if graph.nodes else ""
     run = replace(launch.run, id=run.id, created=run.created or time.time(), submission=digest, workflow=workflow_name)
     # Refused options are told before anything is recorded.
-    manifest = workflow(graph, digest, target, run=run.id, name=run.id) if graph.nodes else None
+    fuse = submission.fuse and not submission.adversarial
+    manifest = workflow(graph, digest, target, run=run.id, name=run.id, fuse=fuse) if graph.nodes else None
     RunStore(store).create(run)
     _tell_known(plan, known, submission, run, store)
     return Prepared(run, manifest)
@@ -73,7 +74,7 @@ def exported(
     submission = _reordered(submission, store)
     graph = Graph.of(submission, Results(store, submission).all_remembered())
     digest, _ = freeze(submission, run, view, store, chain=graph.chain, tell=uploading)
-    return workflow(graph, digest, target, name=name)
+    return workflow(graph, digest, target, name=name, fuse=submission.fuse)
 
 
 def again(submission: Submission, run: Run, store: ObjectStore, target: Target, name: str) -> dict[str, Any] | None:
@@ -84,7 +85,9 @@ def again(submission: Submission, run: Run, store: ObjectStore, target: Target, 
     if not Launch.load(store, run.submission).chain:
         known = 0  # what ran early is judged again
     graph = Graph.of(submission, Results(store, submission).all_remembered(), known)
-    return workflow(graph, run.submission, target, run=run.id, name=name) if graph.nodes else None
+    if not graph.nodes:
+        return None
+    return workflow(graph, run.submission, target, run=run.id, name=name, fuse=submission.fuse)
 
 
 def plain_run(submission: Submission) -> Run:

@@ -14,11 +14,11 @@ from nbkube.profiles.model import RUNNER_ACCOUNT, Profile
 class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a Workflow's pods get from the profile.
 
-    `image` holds nbkube's runtime and the notebook's requirements. `store` is the store's address as pods reach it,
-    `store_settings` are variables that go with it (region, endpoint); `store_secret` names a Secret whose keys
-    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY open it; `store_ca` is the text of the certificates that its server's is
-    checked with. `service_account` is that of Argo's own containers, which note results; the steps get no token. `cpu`
-    and `memory` are for steps that ask for none.
+    `image` holds nbkube's runtime and the notebook's requirements; "" where each step names one that was built. `store`
+    is the store's address as pods reach it, `store_settings` are variables that go with it (region, endpoint);
+    `store_secret` names a Secret whose keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY open it; `store_ca` is the text
+    of the certificates that its server's is checked with. `service_account` is that of Argo's own containers, which
+    note results; the steps get no token. `cpu` and `memory` are for steps that ask for none.
     """
 
     image: str
@@ -49,10 +49,10 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
                 f"pods of the profile {profile.name} need a store that they can reach. "
                 f'Fix: write [profiles.{profile.name}.store] url = "s3://BUCKET/PREFIX" in nbkube.toml'
             )
-        if not profile.image:
+        if not profile.image and not profile.registry:
             raise ProfileError(
-                f"the profile {profile.name} names no image for the steps. "
-                f'Fix: write image = "…" below [profiles.{profile.name}] in nbkube.toml'
+                f"the profile {profile.name} names neither an image for the steps nor a registry for those that nbkube "
+                f'builds. Fix: write registry = "HOST/PATH" below [profiles.{profile.name}] in nbkube.toml'
             )
         return cls(
             image=profile.image,

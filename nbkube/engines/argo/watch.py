@@ -12,7 +12,7 @@ from nbkube.engines.argo.judge import closing
 from nbkube.engines.argo.news import Contact, Death, PodNews, WorkflowNews, Workflows
 from nbkube.engines.model import Listener, Submission
 from nbkube.errors import NbkubeError
-from nbkube.runs import Phase, Recorder, RunStore
+from nbkube.runs import Phase, Recorder, RunState, RunStore
 from nbkube.runtime.program import Failure
 from nbkube.storage.model import ObjectStore
 
@@ -108,8 +108,9 @@ def finish(store: ObjectStore, submission: Submission, news: WorkflowNews, death
     recorder = Recorder(store, state.run, {step.name: step.attempts for step in state.steps})
     end = closing(store, submission, news.phase)
     if end["phase"] == Phase.FAILED:
+        dead = _attributed(deaths, state)
         for step in state.steps:
-            death = deaths.get(step.name)
+            death = dead.get(step.name)
             if death is None and step.name in news.failed:
                 death = Death("", f"its pod failed: {news.failed[step.name]}")
             if death is not None and not step.phase.ended:
@@ -120,3 +121,15 @@ def finish(store: ObjectStore, submission: Submission, news: WorkflowNews, death
         if news.phase == "Gone":
             end = {**end, "reason": "its Workflow has been deleted"}
     recorder(end)
+
+
+def _attributed(deaths: dict[str, Death], state: RunState) -> dict[str, Death]:
+    """Return by step how its pod died: a pod bears the name of its first step, and another may have been at work."""
+    found = dict(deaths)
+    steps = list(state.steps)
+    for at, step in enumerate(steps):
+        if step.name in deaths and step.phase in (Phase.SUCCEEDED, Phase.CACHED):
+            running = next((one for one in steps[at + 1 :] if one.phase is Phase.RUNNING), None)
+            if running is not None:
+                found.setdefault(running.name, found.pop(step.name))
+    return found

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from nbkube.engines.argo.chains import fused
 from nbkube.engines.argo.graph import Graph, Node
 from nbkube.engines.argo.judge import NONE
 from nbkube.engines.argo.place import PLACE
@@ -24,7 +25,9 @@ _SETTLE, _ORDERED, _REPORT, _END, _MAIN = "settle", "ordered", "report", "end", 
 _OWN_NAME = ["--workflow", "{{workflow.name}}", "--created", "{{workflow.creationTimestamp.RFC3339}}"]
 
 
-def workflow(graph: Graph, submission: str, target: Target, *, run: str = "", name: str = "") -> Dict:
+def workflow(
+    graph: Graph, submission: str, target: Target, *, run: str = "", name: str = "", fuse: bool = False
+) -> Dict:
     """Return the Workflow of a run.
 
     Args:
@@ -33,14 +36,17 @@ def workflow(graph: Graph, submission: str, target: Target, *, run: str = "", na
         target: where the pods run.
         run: the run's id; "" if each Workflow made from this is to be a run of its own.
         name: the Workflow's name, or, without a run, the beginning of the names that Kubernetes makes.
+        fuse: let chains of steps that ask for the same share a pod.
 
     Raises:
         NotebookError: an option of a step cannot be part of a Workflow.
     """
+    if not target.image:  # every step names its own
+        target = msgspec.structs.replace(target, image=graph.nodes[0].options.image)
     common = [*(["--run", run] if run else _OWN_NAME), "--submission", submission]
     shapes = _Shapes(common, target)
     tasks = _names(graph)
-    templates = [_main(graph, tasks, shapes)]
+    templates = [_main(fused(graph) if fuse else graph, tasks, shapes)]
     if not graph.chain:
         templates += [_ordered(graph, tasks, shapes), _settle(common, target)]
     end = _end(graph, shapes)
@@ -80,7 +86,7 @@ class _Shapes:
         self._target = target
         self._command = [
             "unit", *common, "--unit", "{{inputs.parameters.unit}}",
-            "--turn", "{{inputs.parameters.turn}}", "--attempt", "{{retries}}",
+            "--turn", "{{inputs.parameters.turn}}", "--then", "{{inputs.parameters.then}}", "--attempt", "{{retries}}",
         ]  # fmt: skip
         self._known: dict[bytes, Dict] = {}
 
@@ -107,6 +113,8 @@ def _shape(options: StepOptions) -> bytes:
 def _task(node: Node, name: str, shapes: _Shapes, turn: int) -> Dict:
     label = node.name[:63].rstrip("-_.")
     given = {"unit": str(node.first), "label": label, **({"turn": str(turn)} if turn else {})}
+    if node.then:
+        given["then"] = ",".join(map(str, node.then))
     return {
         "name": name,
         "template": shapes.of(node),

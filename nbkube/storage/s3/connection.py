@@ -123,13 +123,19 @@ class _LostError(Exception):
 class Connection:
     """A bucket on a server; safe to use from many threads, and in a child after a fork.
 
-    Server and credentials are those that `environment` names, by default this process's own.
+    Args:
+        bucket: its name; "" for what concerns all buckets.
+        environment: names server and credentials; by default this process's own.
+        patience: seconds for which a request is repeated, where `NBKUBE_S3_PATIENCE` does not say.
     """
 
-    def __init__(self, bucket: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, bucket: str, environment: Mapping[str, str] | None = None, patience: float | None = None
+    ) -> None:
         self.bucket = bucket
         self.server = find_server(environment)
         self._environment = environment
+        self._patience = patience
         self._local = threading.RLock()
         self._pid = 0
         self._pool: urllib3.PoolManager | None = None
@@ -305,7 +311,8 @@ class Connection:
         number = 0
 
         def failed(lost: _LostError) -> None:
-            patience = _seconds(chosen) if chosen else _PATIENCE_SECONDS if self._reached else _FIRST_SECONDS
+            usual = _PATIENCE_SECONDS if self._reached else _FIRST_SECONDS
+            patience = _seconds(chosen) if chosen else usual if self._patience is None else self._patience
             left = start + patience - time.monotonic()
             pause = max(lost.pause, random.uniform(0.02, min(3.0, 0.1 * 2**number)))
             if pause > left:
@@ -481,4 +488,6 @@ def _make_pool(server: Server) -> urllib3.PoolManager:
     proxy = getproxies().get(scheme)
     if proxy and not proxy_bypass(host):
         return urllib3.ProxyManager(proxy, **settings)
-    return urllib3.PoolManager(**settings)
+    from nbkube.storage.s3.addresses import guarded
+
+    return guarded(urllib3.PoolManager(**settings))

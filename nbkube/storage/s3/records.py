@@ -104,7 +104,7 @@ def create(connection: Connection, key: str, data: bytes, *, kind: str = "") -> 
             etag = put(connection, key, data, ABSENT, kind=kind)
         elif answer.headers.get(KIND) != GONE:
             return None
-        elif _age(answer) > _STALE_SECONDS:
+        elif age(answer) > _STALE_SECONDS:
             etag = put(connection, key, data, matching(answer.etag), kind=kind)
         time.sleep(pause if etag is None else 0)
         pause = min(pause * 2, 1.0)
@@ -133,7 +133,7 @@ def delete(connection: Connection, key: str, etag: str = "") -> None:
     connection.request("DELETE", key, frozenset({200, 204, 404, 412}), headers=condition)
 
 
-def _age(answer: Answer) -> float:
+def age(answer: Answer) -> float:
     """Return how old an object is by the server's own clock, in seconds."""
     try:
         made = email.utils.parsedate_to_datetime(answer.headers["last-modified"])

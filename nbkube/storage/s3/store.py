@@ -21,6 +21,7 @@ from nbkube.storage.s3.connection import Answer, Bytes, Connection
 from nbkube.storage.s3.growing import SEPARATOR, Growing, growing_at
 from nbkube.storage.s3.listing import list_keys
 from nbkube.storage.s3.transfer import SINGLE, Digests, Download, digests_of, read_all, upload
+from nbkube.storage.s3.uses import Uses
 
 SHA256 = "x-amz-meta-nbkube-sha256"
 _SMALL = 64 << 10
@@ -51,6 +52,10 @@ class S3Store:
     @property
     def _growing(self) -> Growing:
         return growing_at(self._connection, self._prefix)
+
+    @property
+    def _uses(self) -> Uses:
+        return Uses(self._connection, self._prefix)
 
     @cached_property
     def _cache(self) -> BlobCache:
@@ -154,13 +159,22 @@ class S3Store:
             if key == self._blob(digest) and len(digest) == 64:
                 yield digest
 
-    def discard(self, digest: str) -> int:
-        """Remove a blob that nothing refers to; return the bytes freed (0 where there is none)."""
-        answer = records.head(self._connection, self._blob(check_digest(digest)))
-        if answer is None:
-            return 0
-        records.delete(self._connection, self._blob(digest), answer.etag)
-        return int(answer.headers["content-length"])
+    def discard(self, digest: str, unused: float = 0.0, *, dry_run: bool = False) -> int | None:
+        """Remove a blob not used for so many seconds; return the bytes freed (None: kept, or not there)."""
+        return self._uses.discard(self._blob(check_digest(digest)), unused, dry_run=dry_run)
+
+    def discard_record(self, name: str, unused: float = 0.0, *, dry_run: bool = False) -> int | None:
+        """Remove a record not used for so many seconds; return the bytes freed (None: kept, or not there)."""
+        return self._uses.discard(self._record(name), unused, dry_run=dry_run)
+
+    def discard_damaged(self, unused: float = 0.0, *, dry_run: bool = False) -> int:
+        """Remove blobs set aside more than so many seconds ago; return the bytes freed."""
+        found = self._keys(f"{self._prefix}quarantine/")
+        return sum(self._uses.discard(key, unused, dry_run=dry_run) or 0 for key in found)
+
+    def renew(self, name: str) -> bool:
+        """Count a record as used now; False if it is not there."""
+        return self._uses.renew(self._record(name))
 
     def scrub(self, digest: str) -> None:
         """Read a blob as a whole; raise `DamagedObjectError` if it is damaged."""
@@ -184,17 +198,19 @@ class S3Store:
         )
 
     def _is_whole(self, digest: str, size: int) -> bool:
-        """Tell whether a blob is there and undamaged; a damaged one is set aside, so that it can be written anew."""
+        """Tell whether a blob is there and undamaged; it then counts as used now.
+
+        A damaged one is set aside, so that it can be written anew.
+        """
         answer = records.head(self._connection, self._blob(digest))
         if answer is None:
             return False
-        if answer.headers.get(SHA256) == digest and answer.headers.get("content-length") == str(size):
-            return True
-        try:  # written by something else: only its bytes tell
-            self.scrub(digest)
-        except (NotFoundError, DamagedObjectError):
-            return False
-        return True
+        if answer.headers.get(SHA256) != digest or answer.headers.get("content-length") != str(size):
+            try:  # written by something else: only its bytes tell
+                self.scrub(digest)
+            except (NotFoundError, DamagedObjectError):
+                return False
+        return self._uses.renew(self._blob(digest), answer)
 
     def _set_aside(self, digest: str, etag: str) -> None:
         """Move one version of a damaged blob away and say so."""
@@ -217,6 +233,16 @@ class S3Store:
         self._connection.client_call(lambda client: client.copy_object(bucket, target, source))
 
     # records
+
+    def records(self) -> Iterator[str]:
+        """Yield the names of all records, in the order of their UTF-8 bytes."""
+        self._growing.flush(self._prefix)
+        for folder in sorted({one.key for one in list_keys(self._connection, self._prefix, folders=True)}):
+            name = folder[len(self._prefix) :]
+            if name.endswith("/") and is_name(name[:-1]):
+                yield from self.list(name)
+            elif is_name(name):
+                yield name
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a record that must not exist yet, durably; False if it exists (nothing is changed)."""

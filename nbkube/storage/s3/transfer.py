@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from nbkube.errors import NotFoundError, StorageError
 from nbkube.storage.model import Buffer
-from nbkube.storage.s3.connection import PARALLEL, Answer, Connection
+from nbkube.storage.s3.connection import PARALLEL, Answer, Bytes, Connection
 
 PART = 8 << 20
 """Bytes of a part or range; more where a file would need over 10,000 parts."""
@@ -163,7 +163,7 @@ def _multipart(
     condition: Mapping[str, str],
     progress: Progress,
 ) -> Answer:
-    upload_id, there = _unfinished(connection, key)
+    upload_id, there = unfinished(connection, key)
     if not upload_id:
         answer = connection.request("POST", key, frozenset({200}), query={"uploads": ""}, headers=headers)
         upload_id = ElementTree.fromstring(answer.data).findtext("{*}UploadId") or ""
@@ -188,7 +188,7 @@ def _multipart(
     _all(send, range(1, len(digests.parts) + 1))
     if gone:
         return gone[0]
-    answer = _complete(connection, key, upload_id, etags, condition)
+    answer = complete(connection, key, upload_id, etags, condition)
     if answer.status in (409, 412):
         connection.request("DELETE", key, frozenset({204, 404}), query={"uploadId": upload_id})
     return answer
@@ -206,8 +206,8 @@ def _all(act: Callable[[int], None], numbers: range) -> None:
                 one.cancel()
 
 
-def _unfinished(connection: Connection, key: str) -> tuple[str, dict[int, str]]:
-    """Return the newest upload of a key that was begun and not completed, with the ETags of its parts."""
+def unfinished(connection: Connection, key: str) -> tuple[str, dict[int, str]]:
+    """Return the newest upload of a key that was begun and not completed ("" if none), and its parts' ETags."""
     answer = connection.request("GET", "", frozenset({200, 501}), query={"uploads": "", "prefix": key})
     if answer.status != 200:  # a server without this listing: begin anew
         return "", {}
@@ -234,11 +234,10 @@ def _unfinished(connection: Connection, key: str) -> tuple[str, dict[int, str]]:
             return upload_id, parts
 
 
-def _complete(
+def complete(
     connection: Connection, key: str, upload_id: str, etags: Mapping[int, str], condition: Mapping[str, str]
 ) -> Answer:
-    from nbkube.storage.s3.connection import Bytes
-
+    """Make an object out of the parts of an upload; 404, 409 and 412 are answers, too."""
     root = ElementTree.Element("CompleteMultipartUpload")
     for number, etag in sorted(etags.items()):
         part = ElementTree.SubElement(root, "Part")

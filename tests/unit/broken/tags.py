@@ -97,5 +97,5 @@ ROWS: list[Broken] = [
     cells("label-bad", [code("", "step:a", "label:a b:c")], "bad-option", "key of a label"),
     cells("annotation-lines", [code("", "step:a", "annotation:a:b\nc")], "bad-option", "one line"),
     cells("only-skipped", [code("1", "skip"), code("2", "skip")], "no-code", "take a tag skip away", None),
-    cells("too-many-steps", [code("1", f"step:s{n}") for n in range(501)], "too-many-steps", "limit is 500", None),
+    cells("too-many-steps", [code("1", f"step:s{n}") for n in range(1001)], "too-many-steps", "limit is 1000", None),
 ]  # fmt: skip

@@ -104,3 +104,33 @@ def test_folders_of_this_machine(tmp_path: Path) -> None:
     assert [one["location"] for one in json.loads(nbkube("ls", "--json", folder=tmp_path, env=base).stdout)] == [
         str(tmp_path / "a" / "one")
     ]
+
+
+def test_what_else_can_be_done_with_files(lab: dict[str, str], tmp_path: Path) -> None:
+    name = f"s3://cli-{os.urandom(4).hex()}"
+    (tmp_path / "t.csv").write_text("a,b\n1,\x1b[31m2\n")
+
+    def ok(*words: str) -> str:
+        done = nbkube(*words, folder=tmp_path, env=lab)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode()
+
+    ok("mb", name)
+    assert json.loads(ok("mkdir", f"{name}/new/", "--json")) == {"location": f"{name}/new/", "made": True}
+    ok("cp", "t.csv", f"{name}/new/t.csv")
+    shown = ok("head", f"{name}/new/t.csv")
+    assert shown.splitlines()[0] == "a  b"
+    assert "\x1b" not in shown
+    assert json.loads(ok("head", f"{name}/new/t.csv", "--json"))["kind"] == "table"
+    assert json.loads(ok("mv", f"{name}/new/", f"{name}/named/", "--json"))["moved"] == 2
+    found = json.loads(ok("stat", f"{name}/named/t.csv", "--json"))
+    assert (found["size"], len(found["etag"])) == (13, 32)
+    assert "size      13" in ok("stat", f"{name}/named/t.csv")
+    assert [one["latest"] for one in json.loads(ok("versions", f"{name}/named/t.csv", "--json"))] == [True]
+    assert "(newest)" in ok("versions", f"{name}/named/t.csv")
+    ok("cp", "t.csv", f"{name}/u.csv")
+    refused = nbkube("mv", f"{name}/u.csv", f"{name}/named/t.csv", folder=tmp_path, env=lab)
+    assert (refused.returncode, b"is there already" in refused.stderr) == (2, True)
+    ok("mv", f"{name}/u.csv", f"{name}/named/t.csv", "--replace")
+    local = nbkube("mv", "t.csv", f"{name}/x.csv", folder=tmp_path, env=lab)
+    assert (local.returncode, b"use `cp`" in local.stderr) == (2, True)

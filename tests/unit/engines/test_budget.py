@@ -206,6 +206,49 @@ def test_a_group_of_version_2_is_asked_for_in_its_own_words(tmp_path: Path) -> N
     assert group.exceeded()
 
 
+def test_a_group_of_version_2_is_made_beside_one_that_holds_processes(tmp_path: Path) -> None:
+    (tmp_path / "app" / "cgroup.subtree_control").mkdir(parents=True)  # it takes no word, as the kernel then does
+    group = MemoryGroup.make(GIB, "x", Hierarchy(tmp_path, tmp_path / "app", 2))
+    assert group is not None
+    assert Path(group.entrance).parent.parent == tmp_path
+
+
+def unified() -> Path | None:
+    """Return where this process may make groups of version 2; None where it may not."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines() if sys.platform == "linux" else ():
+        fields = line.split()
+        if fields[fields.index("-") + 1] == "cgroup2" and os.access(fields[4], os.W_OK):
+            return Path(fields[4])
+    return None
+
+
+def test_a_real_hierarchy_of_version_2(tmp_path: Path) -> None:
+    """The kernel's own interface: where it has no memory controller, no group is made, and none is left behind.
+
+    A kernel gives a controller to one version only, so machines whose memory is held by version 1 go no further here.
+    """
+    top = unified()
+    if top is None:
+        pytest.skip("no hierarchy of version 2 in which this process may make groups")
+    group = MemoryGroup.make(1 << 30, "real", Hierarchy(top, top, 2))
+    has_memory = "memory" in (top / "cgroup.controllers").read_text().split()
+    assert (group is not None) is has_memory
+    assert has_memory or not list(top.glob(f"nbkube-{os.getpid()}-*"))
+    folder = Path(group.entrance).parent if group else top / f"nbkube-{os.getpid()}-plain"
+    folder.mkdir(exist_ok=True)
+    code = f"""
+from nbkube.runtime.cgroups import enter
+enter({str(folder / "cgroup.procs")!r})
+print([one for one in open("/proc/self/cgroup") if one.startswith("0::")][0])
+"""
+    try:
+        inside = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert folder.name in inside.stdout
+    finally:
+        MemoryGroup(folder, 2).remove()
+    assert not folder.exists()
+
+
 @no_groups
 def test_groups_of_the_dead_are_removed() -> None:
     made = "from nbkube.runtime.cgroups import MemoryGroup\nprint(MemoryGroup.make(1 << 30, 'x').entrance, flush=True)"
@@ -227,10 +270,10 @@ def test_requests_are_proposed_from_what_was_used() -> None:
     step = StepRun("train", peak_memory=int(1.2 * GIB), seconds=10.0, cpu_seconds=18.0)
     found = proposal(step)
     assert found is not None
-    assert str(found) == "train used 1.2Gi, 1.8 cpu: ask for memory 1.5Gi, cpu 2"
+    assert str(found) == "train used 1.2Gi, 1.8 cpu: ask for memory 1536Mi, cpu 1.8"
     assert is_worth_telling(found)
     small = proposal(StepRun("load", peak_memory=40 << 20, seconds=1.0, cpu_seconds=0.3))
     assert small is not None
-    assert (small.memory, small.cpu) == ("64Mi", "0.5")
+    assert (small.memory, small.cpu) == ("64Mi", "0.3")
     assert not is_worth_telling(small)
     assert proposal(StepRun("known", cached=True)) is None

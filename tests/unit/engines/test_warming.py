@@ -20,7 +20,8 @@ from nbkube.notebook import read_notebook
 from nbkube.pipeline import build_pipeline
 from nbkube.plan import Plan
 from nbkube.runtime.program import ReplayProgram
-from nbkube.runtime.template import shared_beginning, supported
+from nbkube.runtime.spawning import supported
+from nbkube.runtime.template import shared_beginning
 from nbkube.storage import open_store
 from tests.building import CellText, write_notebook
 

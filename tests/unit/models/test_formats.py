@@ -121,7 +121,7 @@ def test_keras_and_saved_model(tmp_path: Path) -> None:
     assert made.answer[0]["data"] == pytest.approx(np.ravel(expected).tolist(), abs=1e-6)
 
     class Twice(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")])
+        @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")])  # type: ignore[untyped-decorator]
         def __call__(self, x: Any) -> Any:
             return {"twice": x + x}
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nbkube.client import Client
-from nbkube.observed.flow import proposed_cpu, proposed_memory
+from nbkube.runs.usage import proposed_cpu, proposed_memory
 from tests.building import CellText, write_notebook
 
 CELLS: list[CellText] = [
@@ -101,7 +101,15 @@ def test_what_is_run_does_not_depend_on_the_record(traced: tuple[Path, dict[str,
 
 @pytest.mark.parametrize(
     ("peak", "text"),
-    [(0, ""), (1, "64Mi"), (100 << 20, "128Mi"), (103 << 20, "192Mi"), (1600 << 20, "2048Mi"), (4 << 30, "5Gi")],
+    [
+        (0, ""),
+        (1, "64Mi"),
+        (100 << 20, "128Mi"),
+        (103 << 20, "192Mi"),
+        (1600 << 20, "2Gi"),
+        (4 << 30, "5Gi"),
+        (7 << 30, "9Gi"),
+    ],
 )
 def test_memory_is_proposed_with_room(peak: int, text: str) -> None:
     assert proposed_memory(peak) == text

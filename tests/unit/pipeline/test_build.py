@@ -170,7 +170,7 @@ def test_an_untagged_notebook_is_one_step_with_a_warning() -> None:
 
 
 def test_more_than_500_steps_are_refused() -> None:
-    assert ("too-many-steps", None) in faults(pipeline(*[code("1", f"step:s{n}") for n in range(501)]))
+    assert ("too-many-steps", None) in faults(pipeline(*[code("1", f"step:s{n}") for n in range(1001)]))
 
 
 def test_the_name_is_kale_s_or_the_file_s() -> None:

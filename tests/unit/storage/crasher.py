@@ -9,6 +9,7 @@ after three that ended well the action is taken to make no more of these calls.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -64,6 +65,27 @@ ACTIONS: dict[str, Callable[[LocalStore], None]] = {
 }
 
 
+def commit_in_place(store: LocalStore) -> None:
+    """A record written under its own name: what the store must not do."""
+    record = store.put(BLOB).encode()
+    path = store.path / "steps/key/proof.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for half in (record[:32], record[32:]):
+        os.write(handle, half)
+    os.close(handle)
+
+
+def commit_deaf(store: LocalStore) -> None:
+    """A commit that does not hear what the disk says: what the store must not do."""
+    with contextlib.suppress(StorageError):
+        commit(store)
+
+
+CONTROLS = {"commit_in_place": commit_in_place, "commit_deaf": commit_deaf}
+"""Without what makes a commit safe: the tests must see it."""
+
+
 def set_up(action: str, folder: Path) -> None:
     """Make what an action works on; done beforehand and not under strace."""
     store = LocalStore(folder)
@@ -108,11 +130,12 @@ def child(action: str, burn: Callable[[], object], k: int, folder: Path) -> int:
     for _ in range(AT - k):
         burn()
     store = LocalStore(folder)
+    act = {**ACTIONS, **CONTROLS}[action]
     try:
-        ACTIONS[action](store)
+        act(store)
     except StorageError as error:
         folder.with_name(folder.name + ".said").write_text(str(error))
-        ACTIONS[action](store)
+        act(store)
         return 3
     return 0
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,17 @@ def check(action: str, store: LocalStore) -> None:
         assert set(store.list(prefix)) <= {known.get(action, "refs/name")}
 
 
+def check_done(action: str, store: LocalStore) -> None:
+    """Hold what must be true once an action has ended well."""
+    if action.startswith("commit"):
+        assert store.read("steps/key/proof.json") == DIGEST.encode()
+        assert store.get(DIGEST) == crasher.BLOB
+    elif action == "swap":
+        assert store.read("refs/name") == crasher.NEW
+    else:
+        assert (store.read("runs/r/log") or b"").endswith(b"second line\n")
+
+
 @pytest.mark.parametrize("action", sorted(crasher.ACTIONS))
 def test_death_at_every_system_call(tmp_path: Path, action: str) -> None:
     ends = inject(tmp_path, "signal=KILL", (action,), CALLS, 12 if action.startswith("commit") else 8)
@@ -116,10 +128,27 @@ def test_refusal_of_every_write_and_sync(tmp_path: Path, error: str, action: str
     for one in ends:
         folder = tmp_path / f"{one['action']}-{one['call']}-{one['k']}"
         check(one["action"], LocalStore(folder))
+        check_done(one["action"], LocalStore(folder))
         if one["ended"] == 3:
             assert WORDS[error] in folder.with_name(folder.name + ".said").read_text()
         if (folder / "tmp").exists():
             assert list((folder / "tmp").iterdir()) == []
+
+
+def test_a_record_written_in_place_would_be_seen(tmp_path: Path) -> None:
+    ends = inject(tmp_path, "signal=KILL", ("commit_in_place",), ("write",), 8)
+    stores = [LocalStore(tmp_path / f"commit_in_place-write-{one['k']}") for one in ends if one["ended"] == -9]
+    with pytest.raises(AssertionError):
+        list(map(partial(check, "commit_in_place"), stores))
+
+
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
+def test_a_refusal_that_nobody_heard_would_be_seen(tmp_path: Path, error: str) -> None:
+    ends = inject(tmp_path, f"error={error}", ("commit_deaf",), ("write",), 8)
+    assert {one["ended"] for one in ends} == {0}
+    stores = [LocalStore(tmp_path / f"commit_deaf-write-{one['k']}") for one in ends]
+    with pytest.raises(AssertionError):
+        list(map(partial(check_done, "commit_deaf"), stores))
 
 
 LINE = re.compile(r"^(?:\d+ +)?(\w+)\((.*)\) += (-?\d+)")

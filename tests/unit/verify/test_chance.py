@@ -35,3 +35,15 @@ def test_a_draw_of_few_values_that_was_equal_by_chance(tmp_path: Path) -> None:
     found = verdict(project, [("step:draw", draw), ("pipeline-metrics", "print(drawn)")])
     assert found.equal, found.differences
     assert "drawn" in found.varying
+
+
+def test_a_size_that_was_equal_by_chance(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    # Three runs of the notebook draw 3, the pipeline and the fourth draw others.
+    count = tmp_path / "count.txt"
+    draw = f"path = {str(count)!r}\nturn = len(open(path).read()) if __import__('os').path.exists(path) else 0\n"
+    draw += "_ = open(path, 'a').write('x')\nimport numpy as np\nsize = 3 if turn in (0, 3, 4) else 4 + turn\ndel turn"
+    found = verdict(project, [("step:draw", draw), ("step:use", "drawn = np.zeros(size)\ndel size")])
+    assert found.equal, found.differences
+    assert "drawn" in found.varying

@@ -31,6 +31,10 @@ def finding(path: str, kind: str = "value") -> Finding:
         ([finding("run", "length")], finding("run[0]", "identity"), True),
         ([finding("run", "type")], finding("run.x"), True),
         ([], finding("x", "missing"), False),
+        ([finding("frame.index")], finding("frame['model']"), True),
+        ([finding("frame.index")], finding("frame['model']", "type"), False),
+        ([finding("frame['time']")], finding("frame['model']"), False),
+        ([finding("run['frame'].index")], finding("run['name']"), False),
     ],
 )
 def test_only_what_varies_is_excused(own: list[Finding], found: Finding, excused: bool) -> None:

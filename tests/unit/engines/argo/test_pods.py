@@ -40,8 +40,8 @@ class Project:
         return planned(self.folder, cells, options)
 
     def run(self, plan: Plan, name: str = "run-1", **how: Any) -> tuple[Walk, RunState]:
-        """Send a run and wait for the end of its Workflow."""
-        submission = plan.submission(name, **how)
+        """Send a run, each step in a pod of its own unless `fuse` says otherwise, and wait for the Workflow's end."""
+        submission = plan.submission(name, **{"fuse": False, **how})
         ArgoEngine(self.store, plan.files(self.place / name), self.target, self.walker).start(submission)
         return self.ended(name), self.runs.load(name)
 
@@ -183,7 +183,7 @@ def test_a_failed_run_goes_on_from_where_it_failed(project: Project, tmp_path: P
 def test_stopping_is_not_failing(project: Project) -> None:
     plan = project.plan([("step:a", "x = 1"), ("step:b", "import time\ntime.sleep(60)\nx")])
     engine = ArgoEngine(project.store, plan.files(project.place / "files"), project.target, project.walker)
-    engine.start(plan.submission("run-1"))
+    engine.start(plan.submission("run-1", fuse=False))
     until = time.monotonic() + 60
     while project.runs.load("run-1").steps[1].phase is not Phase.RUNNING and time.monotonic() < until:
         time.sleep(0.05)
@@ -196,7 +196,7 @@ def test_stopping_is_not_failing(project: Project) -> None:
 def test_a_paused_run_starts_nothing_and_goes_on(project: Project) -> None:
     plan = project.plan([("step:a", "import time\ntime.sleep(2)\nx = 1"), ("step:b", "y = x")])
     engine = ArgoEngine(project.store, plan.files(project.place / "files"), project.target, project.walker)
-    engine.start(plan.submission("run-1"))
+    engine.start(plan.submission("run-1", fuse=False))
     assert project.control().pause("run-1").phase is Phase.PAUSED
     time.sleep(6)
     assert project.walker.walks["run-1"].pods == ["a(0)"]
@@ -211,3 +211,58 @@ def test_a_launch_depends_on_nothing_but_what_is_run(project: Project) -> None:
     other = project.run(plan, "run-2", use_cache=False)[1].run.submission
     assert one == other
     assert Launch.load(project.store, one).run.id == ""
+
+
+def test_a_chain_shares_a_pod_and_each_step_keeps_its_own_result(project: Project) -> None:
+    cells = [("step:a", "x = 1"), ("step:b", "print('b says', x)\ny = x + 1"), ("step:c", "z = y + 1")]
+    walk, state = project.run(project.plan(cells), fuse=True)
+    assert walk.pods == ["a(0)"]
+    assert [(one.name, one.phase) for one in state.steps] == [(one, Phase.SUCCEEDED) for one in "abc"]
+    assert len({one.manifest for one in state.steps}) == 3
+    logs = [project.store.get(one.log) if one.log else b"" for one in state.steps]
+    assert [b"b says 1" in one for one in logs] == [False, True, False]
+    # The same results as with a pod each: nothing is left to run, whoever asks.
+    plan = project.plan(cells)
+    engine = ArgoEngine(project.store, plan.files(project.place / "again"), project.target, project.walker)
+    engine.start(plan.submission("run-2", fuse=False))
+    assert [one.phase for one in project.runs.load("run-2").steps] == [Phase.CACHED] * 3
+    assert list(project.walker.walks) == ["run-1"]
+
+
+def test_fused_and_unfused_make_the_same_cache_entries(project: Project) -> None:
+    cells = [
+        ("step:a", "x = [1, 2]"),
+        ("step:b", "x.append(3)\nopen('made.txt', 'w').write('b')"),
+        ("step:c", "y = sum(x)"),
+    ]
+    _, fused = project.run(project.plan(cells), fuse=True)
+    kept = {one.name: one.manifest for one in fused.steps}
+    for name in list(project.store.list("steps/")):
+        project.store.remove(name)
+    _, alone = project.run(project.plan(cells), "run-2")
+    assert {one.name: one.phase for one in alone.steps} == dict.fromkeys("abc", Phase.SUCCEEDED)
+    assert {one.name: one.manifest for one in alone.steps} == kept
+
+
+def test_a_step_that_fails_in_a_chain_is_tried_again_alone(project: Project) -> None:
+    flaky = "import os\nif not os.path.exists(MARK):\n    open(MARK, 'w').close()\n    raise ValueError('first time')\n"
+    mark = str(project.folder.parent / "mark")
+    cells = [
+        ("step:a", "import time\nx = time.time_ns()"),
+        ("step:b", f"MARK = {mark!r}\n{flaky}y = x"),
+        ("step:c", "z = y"),
+    ]
+    walk, state = project.run(project.plan(cells, {"b": {"retries": 1}}), fuse=True)
+    assert walk.pods == ["a(0)", "a(1)"]
+    assert state.phase is Phase.SUCCEEDED
+    assert {one.name: one.attempts for one in state.steps} == {"a": 1, "b": 2, "c": 1}
+
+
+def test_a_step_that_fails_for_good_ends_its_chain(project: Project) -> None:
+    cells = [("step:a", "x = 1"), ("step:b", "y = x\nraise ValueError('no')"), ("step:c", "z = y")]
+    walk, state = project.run(project.plan(cells), fuse=True)
+    assert walk.pods[0] == "a(0)"
+    assert state.phase is Phase.FAILED
+    phases = {one.name: one.phase for one in state.steps}
+    assert (phases["a"], phases["b"]) == (Phase.SUCCEEDED, Phase.FAILED)
+    assert phases["c"] is not Phase.SUCCEEDED

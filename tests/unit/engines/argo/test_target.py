@@ -31,7 +31,7 @@ def test_pods_get_what_the_profile_says_of_them() -> None:
 def test_a_profile_that_does_not_say_enough() -> None:
     with pytest.raises(ProfileError, match="need a store that they can reach"):
         Target.of(Profile("lab", image="nb:1", store=StoreAccess("/shared/store")), "")
-    with pytest.raises(ProfileError, match="the profile lab names no image for the steps"):
+    with pytest.raises(ProfileError, match="the profile lab names neither an image for the steps nor a registry"):
         Target.of(Profile("lab", store=STORE), "")
 
 

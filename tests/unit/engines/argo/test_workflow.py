@@ -173,9 +173,9 @@ def test_names_that_argo_cannot_have() -> None:
     assert given == {"unit": "1", "label": "train.2"}
 
 
-def test_steps_that_ask_for_the_same_share_a_template_and_500_fit_in_a_mebibyte() -> None:
-    after = [tuple(range(max(0, at - 40), at, 2)) for at in range(500)]
-    options = {at: StepOptions(memory=f"{1 + at % 5}Gi", timeout=60.0 + at % 7) for at in range(500)}
+def test_steps_that_ask_for_the_same_share_a_template_and_1000_fit_in_half_a_mebibyte() -> None:
+    after = [tuple(range(max(0, at - 40), at, 2)) for at in range(1000)]
+    options = {at: StepOptions(memory=f"{1 + at % 5}Gi", timeout=60.0 + at % 7) for at in range(1000)}
     found = manifest(submission(*after, options=options))
     assert len(found["spec"]["templates"]) == 35 + 5
     assert size(found) < 512 << 10

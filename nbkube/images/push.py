@@ -1,0 +1,136 @@
+"""An image to a registry: what is there is left, what another repository has is mounted, the manifest comes last."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+from nbkube.errors import RegistryError
+from nbkube.images.cache import ImageCache
+from nbkube.images.model import Blob, Image
+from nbkube.images.reference import parse
+from nbkube.images.registry import Registry
+
+_THREADS = 4
+Tell = Callable[[str], None]
+
+
+class Pushed(msgspec.Struct, frozen=True):
+    """Where an image is now: `reference` by digest; bytes that were sent, and layers sent and mounted."""
+
+    reference: str
+    bytes_pushed: int = 0
+    sent: int = 0
+    mounted: int = 0
+
+
+class Pusher:
+    """Pushes images to one registry.
+
+    Args:
+        cache: holds the layers, and which repository has which.
+        open_registry: opens a registry by its host.
+        tell: takes lines for people.
+        file_of: returns the file of a layer.
+    """
+
+    def __init__(
+        self, cache: ImageCache, open_registry: Callable[[str], Registry], tell: Tell, file_of: Callable[[Blob], Path]
+    ) -> None:
+        self._cache = cache
+        self._open = open_registry
+        self._tell = tell
+        self._file_of = file_of
+        self._lock = threading.Lock()
+
+    def push(self, image: Image, host: str, repository: str, tag: str) -> Pushed:
+        """Push an image; return where it is.
+
+        Raises:
+            RegistryError: the registry does not take it; it then has no manifest of it.
+        """
+        registry = self._open(host)
+        reference = f"{host}/{repository}@{image.digest}"
+        if registry.has_manifest(repository, image.digest):
+            return Pushed(reference)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            steps = [pool.submit(self._layer, registry, repository, one, image) for one in image.layers]
+            try:
+                done = [one.result() for one in steps]
+            except BaseException:
+                for one in steps:
+                    one.cancel()
+                raise
+        sent = [size for size in done if size > 0]
+        small = self._small(registry, repository, image.config_digest, image.config)
+        registry.put_manifest(repository, tag, image.manifest)
+        total = sum(sent) + small + len(image.manifest)
+        return Pushed(reference, total, len(sent), sum(1 for size in done if size < 0))
+
+    def _small(self, registry: Registry, repository: str, digest: str, data: bytes) -> int:
+        if registry.has(repository, digest):
+            return 0
+        registry.upload(repository, digest, len(data), lambda: data)
+        return len(data)
+
+    def _layer(self, registry: Registry, repository: str, blob: Blob, image: Image) -> int:
+        """Bring a layer there; return the bytes sent, -1 if it was mounted."""
+        if registry.has(repository, blob.digest):
+            self._note(registry.host, repository, blob.digest)
+            return 0
+        for source in self._sources(registry.host, repository, blob, image):
+            if registry.mount(repository, blob.digest, source):
+                self._note(registry.host, repository, blob.digest)
+                return -1
+        file = self._file_of(blob)
+        self._tell(f"pushing {blob.digest[7:19]}, {size_shown(blob.size)}")
+        registry.upload(repository, blob.digest, blob.size, lambda: file.open("rb"))
+        self._note(registry.host, repository, blob.digest)
+        return blob.size
+
+    def _sources(self, host: str, repository: str, blob: Blob, image: Image) -> list[str]:
+        base = parse(image.base.reference)
+        own = [base.repository] if base.host == host and blob in image.base.layers else []
+        known = self._cache.note("places", f"{host} {blob.digest}", list[str]) or []
+        return [one for one in dict.fromkeys([*own, *known]) if one != repository]
+
+    def _note(self, host: str, repository: str, digest: str) -> None:
+        with self._lock:
+            known = self._cache.note("places", f"{host} {digest}", list[str]) or []
+            if repository not in known:
+                self._cache.keep_note("places", f"{host} {digest}", [repository, *known][:8])
+
+
+def fetch(registry: Registry, repository: str, blob: Blob, cache: ImageCache) -> Path:
+    """Fetch a blob into the cache and return its file.
+
+    Raises:
+        RegistryError: it is not there, was cut, or is not what its digest says.
+    """
+    found = cache.blob(blob.digest)
+    if found is not None:
+        return found
+    handle, name = tempfile.mkstemp(suffix=".unfinished", dir=cache.work)
+    digest = hashlib.sha256()
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for chunk in registry.read(repository, blob.digest):
+                digest.update(chunk)
+                file.write(chunk)
+        if f"sha256:{digest.hexdigest()}" != blob.digest:
+            raise RegistryError(f"{registry.host} gives other bytes for {blob.digest[:19]}. Fix: push that image anew.")
+        return cache.keep_blob(blob.digest, Path(name))
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def size_shown(size: int) -> str:
+    """Return a number of bytes for people."""
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"

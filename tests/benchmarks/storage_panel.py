@@ -1,0 +1,242 @@
+"""The storage panel's way through the Jupyter server, on a real MinIO: `python -m tests.benchmarks.storage_panel`.
+
+A bucket of 100,000 objects under one prefix (STORAGE_OBJECTS=1000000 for more): the first page, a page by prefix, the
+server's memory, a kernel's answers meanwhile; a file up and down against the same requests without the server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import io
+import json
+import os
+import statistics
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import websocket
+from minio import Minio
+
+from nbkube.storage import uploads
+from nbkube.storage.bucket_files import Bucket
+from nbkube.storage.files import Storage
+from tests import s3_servers
+from tests.benchmarks.measure import Line, show
+from tests.jupyter import API, TOKEN, Server, running_server
+from tests.s3_servers import S3Server
+
+OBJECTS = int(os.environ.get("STORAGE_OBJECTS", "100000"))
+PACK = 4_000
+"""Objects of an archive: it has to go in one request, which minio sends up to 5 MiB."""
+SIZE = 128 << 20
+PARALLEL = 3
+HEADERS = {"Authorization": f"token {TOKEN}"}
+
+
+def main() -> bool:
+    """Print the figures beside their bars."""
+    minio = S3Server("minio")
+    try:
+        os.environ.update(minio.environment())
+        with tempfile.TemporaryDirectory() as folder:
+            project = Path(folder, "project")
+            project.mkdir()
+            (project / "nbkube.toml").write_text(f'[profiles.local.store]\nendpoint = "{minio.endpoint}"\n')
+            _fill(minio)
+            with running_server(project, Path(folder, "settings")) as server:
+                lines = [*_pages(server), *_kernel(server), *_transfers(server, minio)]
+    finally:
+        minio.close()
+    return show(f"storage panel, {OBJECTS:,} objects under one prefix", lines)
+
+
+def _fill(minio: S3Server) -> None:
+    """Make the objects by archives that MinIO unpacks itself."""
+    keys = s3_servers.KEYS
+    client = Minio(
+        minio.endpoint.removeprefix("http://"),
+        keys["AWS_ACCESS_KEY_ID"],
+        keys["AWS_SECRET_ACCESS_KEY"],
+        secure=False,
+        region=keys["AWS_REGION"],
+    )
+    client.make_bucket("many")
+    client.make_bucket("moved")
+
+    def send(start: int) -> None:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            for number in range(start, min(start + PACK, OBJECTS)):
+                entry = tarfile.TarInfo(f"all/{number:07}.txt")
+                entry.size = 1
+                archive.addfile(entry, io.BytesIO(b"x"))
+        size = packed.tell()
+        packed.seek(0)
+        headers: dict[str, Any] = {"X-Amz-Meta-Snowball-Auto-Extract": "true"}
+        client.put_object("many", f"pack-{start}.tar", packed, size, metadata=headers)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(send, range(0, OBJECTS, PACK)))
+
+
+def _ask(server: Server, verb: str, path: str, body: Any = None, **query: Any) -> Any:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+    raw = body if isinstance(body, bytes) or body is None else json.dumps(body)
+    connection.request(verb, f"{API}/storage/{path}?{urlencode(query)}", raw, HEADERS)
+    answer = connection.getresponse()
+    data = answer.read()
+    connection.close()
+    assert answer.status == 200, data[:500]
+    return json.loads(data) if data[:1] in (b"{", b"[") else data
+
+
+def _median(act: Callable[[], object], turns: int = 9) -> float:
+    act()
+    times = []
+    for _ in range(turns):
+        start = time.perf_counter()
+        act()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def _pages(server: Server) -> list[Line]:
+    at = {"bucket": "many", "key": "all/"}
+    first = _median(lambda: _ask(server, "GET", "list", limit=1000, **at))
+    entries = _ask(server, "GET", "list", limit=1000, **at)["entries"]
+    assert len(entries) == 1000
+    typed = _median(lambda: _ask(server, "GET", "list", prefix=f"{OBJECTS // 2:07}"[:5], **at))
+    before = _memory(server)
+    after, count = "", 0
+    while count < 100:
+        page = _ask(server, "GET", "list", limit=1000, after=after, **at)
+        after, count = page["next"], count + 1
+        if not after:
+            break
+    grown = _memory(server) - before
+    return [
+        Line("first page of 1,000", first * 1000, "ms", 300),
+        Line("page by a prefix of five letters", typed * 1000, "ms", 300),
+        Line(f"memory after {count} pages more", grown / 2**20, "MiB", 30),
+    ]
+
+
+def _memory(server: Server) -> int:
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) << 10
+
+
+def _kernel(server: Server) -> list[Line]:
+    """Ask a kernel something over and over, alone and while eight clients list."""
+    made = server.ask("POST", "/api/kernels", {"name": "python3"}).json["id"]
+    socket = websocket.create_connection(
+        f"ws://127.0.0.1:{server.port}/api/kernels/{made}/channels?token={TOKEN}", timeout=60
+    )
+
+    def answers(count: int) -> list[float]:
+        times = []
+        for _ in range(count):
+            message = uuid.uuid4().hex
+            header = {"msg_id": message, "msg_type": "kernel_info_request", "username": "", "session": "b", "date": ""}
+            body = {"header": {**header, "version": "5.3"}, "parent_header": {}, "metadata": {}, "content": {}}
+            start = time.perf_counter()
+            socket.send(json.dumps({**body, "channel": "shell"}))
+            while True:
+                got = json.loads(socket.recv())
+                if got.get("msg_type") == "kernel_info_reply" and got["parent_header"].get("msg_id") == message:
+                    break
+            times.append(time.perf_counter() - start)
+        return times
+
+    answers(20)
+    alone = answers(200)
+    stop = threading.Event()
+
+    def list_on() -> None:
+        while not stop.is_set():
+            _ask(server, "GET", "list", bucket="many", key="all/", limit=1000)
+
+    with ThreadPoolExecutor(2) as pool:
+        work = [pool.submit(list_on) for _ in range(2)]
+        meanwhile = answers(200)
+        stop.set()
+        for one in work:
+            one.result()
+    socket.close()
+    delay = statistics.median(meanwhile) - statistics.median(alone)
+    return [
+        Line("a kernel's answer, alone", statistics.median(alone) * 1000, "ms"),
+        Line("later while two clients list", delay * 1000, "ms", 50),
+    ]
+
+
+def _transfers(server: Server, minio: S3Server) -> list[Line]:
+    data = os.urandom(SIZE)
+    place = Storage("", {**os.environ, **minio.environment()}).bucket("s3://moved/direct.bin")
+    at = {"bucket": "moved", "key": "panel.bin"}
+    panel, direct = _panel_up(server, at, data), _direct_up(place, data)
+    ups = [(_panel_up(server, at, data), _direct_up(place, data)) for _ in range(3)]
+    del panel, direct
+    assert hashlib.sha256(_ask(server, "GET", "content", **at)).digest() == hashlib.sha256(data).digest()
+    downs = [
+        (_timed(lambda: _ask(server, "GET", "content", **at)), _timed(lambda: b"".join(place.pieces())))
+        for _ in range(3)
+    ]
+    up = statistics.median(plain / ours for ours, plain in ups)
+    down = statistics.median(plain / ours for ours, plain in downs)
+    return [
+        Line("upload, against the same requests without the server", up, "", 0.8, at_least=True),
+        Line("download, likewise", down, "", 0.8, at_least=True),
+        Line("upload", SIZE / 2**20 / statistics.median(ours for ours, _ in ups), "MiB/s"),
+        Line("download", SIZE / 2**20 / statistics.median(ours for ours, _ in downs), "MiB/s"),
+    ]
+
+
+def _timed(act: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    act()
+    return time.perf_counter() - start
+
+
+def _panel_up(server: Server, at: dict[str, str], data: bytes) -> float:
+    def act() -> None:
+        begun = _ask(server, "POST", "upload", {"size": len(data)}, **at)
+        part, upload = begun["part"], begun["upload"]
+
+        def send(number: int) -> str:
+            body = data[part * (number - 1) : part * number]
+            return str(_ask(server, "PUT", "upload", body, upload=upload, number=number, **at)["etag"])
+
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            tags = list(pool.map(send, range(1, -(-len(data) // part) + 1)))
+        _ask(server, "PATCH", "upload", {"upload": upload, "parts": tags}, **at)
+
+    return _timed(act)
+
+
+def _direct_up(place: Bucket, data: bytes) -> float:
+    def act() -> None:
+        begun = uploads.begin(place, len(data))
+
+        def send(number: int) -> str:
+            return uploads.send(place, begun.id, number, data[begun.part * (number - 1) : begun.part * number])
+
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            tags = list(pool.map(send, range(1, -(-len(data) // begun.part) + 1)))
+        uploads.complete(place, begun.id, dict(enumerate(tags, 1)))
+
+    return _timed(act)
+
+
+if __name__ == "__main__":
+    sys.exit(not main())

@@ -1,0 +1,155 @@
+"""Images that nbkube builds by itself, in the bench's registry and in its pods."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nbkube.images.lock import RUNTIME
+from nbkube.images.registry import Registry
+from nbkube.runs import Phase
+from tests import registries
+from tests.cluster import layout
+from tests.cluster.api import Api
+from tests.cluster.bench import Bench
+from tests.cluster.namespaces import finished, log, pod
+from tests.cluster.projects import Project, pods, project
+
+_LOOK = """
+user = os.getuid()
+try:
+    open("/opt/nbkube/written", "w")
+    written = 1
+except OSError:
+    written = 0
+total = float(values.sum())
+ours = int(np.__file__.startswith("/opt/nbkube/site-packages/"))
+"""
+_CELLS = (
+    ("imports", "import os\n\nimport numpy as np"),
+    ("step:make", "values = np.arange(10.0)"),
+    ("step:look", _LOOK),
+    ("pipeline-metrics", "print(user, written, total, ours)"),
+)
+
+
+@pytest.fixture
+def building(tmp_path: Path, bench: Bench, api: Api, namespace: str) -> Iterator[Project]:
+    """A project whose profile names a registry and a bare Debian as base, and no image."""
+    base = registries.push_base(bench.registry, "nbkube/debian", [registries.debian_layer().read_bytes()])
+    with project(tmp_path / "project", bench, api, namespace) as found:
+        more = f"""
+base = "{base}"
+registry = "{bench.registry}"
+pull-registry = "{layout.NODE_REGISTRY}"
+plain-http = ["{bench.registry}"]
+"""
+        found.configure(image="", more=more)
+        yield found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_run_builds_what_is_missing_and_its_pods_use_it(building: Project, api: Api) -> None:
+    notebook = building.notebook(list(_CELLS))
+    told: list[dict[str, Any]] = []
+    client = building.client()
+    state = client.run(notebook, on_event=lambda event: told.append(dict(event)))
+    assert state.phase is Phase.SUCCEEDED, state
+    assert state.metrics == {"user": 1000, "written": 0, "total": 45.0, "ours": 1}
+    said = [one["message"] for one in told if one["event"] == "image"]
+    assert any("nbkube-steps@sha256:" in one and "the base lacks" in one for one in said), said
+    images = {
+        one["spec"]["containers"][-1]["image"]
+        for one in pods(api, building.namespace)
+        if "nbkube.io/step" in one["metadata"]["labels"]
+    }
+    assert images
+    assert all(one.startswith(f"{layout.NODE_REGISTRY}/nbkube-steps@sha256:") for one in images)
+
+
+_INSIDE = """
+import json, os
+from pathlib import Path
+work = Path("/tmp/work")
+work.mkdir()
+for name in ("work.ipynb", "nbkube.toml"):
+    (work / name).write_text(os.environ[name.replace(".", "_").upper()])
+(work / "uv.toml").write_text("no-index = true\\nfind-links = [%r]" % "/opt/nbkube/project/found")
+os.environ["UV_CONFIG_FILE"] = str(work / "uv.toml")
+from nbkube.client import Client
+(built,) = Client(work).build(work / "work.ipynb", push=True, on_event=lambda event: print(event, flush=True))
+print("BUILT", json.dumps([built.reference, built.bytes_pushed, os.getuid()]))
+"""
+
+
+def _fetch_wheels(folder: Path) -> None:
+    """Fetch the wheels of nbkube's own requirements: pods have no way to an index."""
+    names = sorted({requirement for name in RUNTIME for requirement in _closure(name)})
+    pins = [f"{name}=={metadata.version(name)}" for name in names]
+    argv = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "-d",
+        str(folder),
+    ]
+    subprocess.run([*argv, *pins], check=True)
+
+
+def _closure(name: str) -> set[str]:
+    from packaging.requirements import Requirement
+
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            parsed = [Requirement(text) for text in metadata.requires(one) or ()]
+            waiting += [part.name for part in parsed if part.marker is None or part.marker.evaluate({"extra": ""})]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_notebook_pod_builds_and_pushes_as_a_normal_user(building: Project, bench: Bench, api: Api) -> None:
+    notebook = building.notebook([("step:a", "x = 1")])
+    client = building.client()
+    _fetch_wheels(building.folder / "found")
+    (tools,) = client.build(notebook, push=True, bake=True, extra=["uv", "isal", "packaging"])
+    profile = (building.folder / "nbkube.toml").read_text()
+    profile = profile.replace(f'registry = "{bench.registry}"\n', f'registry = "{bench.registry}/inside"\n')
+    given = {"WORK_IPYNB": notebook.read_text(), "NBKUBE_TOML": profile}
+    made = pod(
+        building.namespace,
+        "builder",
+        tools.reference,
+        _INSIDE,
+        env=[{"name": name, "value": value} for name, value in given.items()],
+        volumes=[{"name": "tmp", "emptyDir": {}}],
+        volumeMounts=[{"name": "tmp", "mountPath": "/tmp"}],
+    )
+    main = made["spec"]["containers"][0]
+    main["securityContext"] = {**main["securityContext"], "readOnlyRootFilesystem": True}
+    api.create(made)
+    finished(api, building.namespace, "builder", 400)
+    said = log(api, building.namespace, "builder")
+    line = next((one for one in said.splitlines() if one.startswith("BUILT ")), said)
+    reference, sent, user = json.loads(line.removeprefix("BUILT "))
+    assert reference.startswith(f"{layout.NODE_REGISTRY}/nbkube-steps@sha256:")
+    assert (sent > 0, user) == (True, 1000)
+    there = Registry(bench.registry, plain_http=True)
+    assert there.has_manifest("inside/nbkube-steps", reference.partition("@")[2])

@@ -63,6 +63,10 @@ demo-serve: $(VENV)/.serve  ## Run the digits notebook, serve the model it has m
 	cd examples/digits && $(CURDIR)/$(BIN)/nbkube serve digits --detach
 	cd examples/digits && $(CURDIR)/$(BIN)/nbkube predict digits
 	cd examples/digits && $(CURDIR)/$(BIN)/nbkube endpoints bench digits --rate 100 --seconds 5
+	@echo "== another split of the images makes version 2: a fifth of the requests for it, then back"
+	cd examples/digits && $(CURDIR)/$(BIN)/nbkube run digits.ipynb -q -p seed=8
+	cd examples/digits && $(CURDIR)/$(BIN)/nbkube endpoints canary digits 2 20
+	cd examples/digits && $(CURDIR)/$(BIN)/nbkube endpoints rollback digits
 	cd examples/digits && $(CURDIR)/$(BIN)/nbkube endpoints stop digits
 
 demo-cluster: cluster-up  ## Run the digits notebook on the bench

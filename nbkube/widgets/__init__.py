@@ -1,6 +1,6 @@
 """Widgets for notebooks: forms and pictures that nest in `VBox`, can be observed and linked, and give a value.
 
-    from nbkube.widgets import PipelineGraph, ResourceRequest, RunProgress, StorageBrowser
+    from nbkube.widgets import PipelineGraph, ResourceRequest, RunProgress, ServeModel, StorageBrowser
 
 Forms are made of ipywidgets' own controls; what is drawn shares its code with the panel in JupyterLab. In a terminal
 each shows itself as plain text. They need `pip install 'nbkube[lab]'`.
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from nbkube.widgets.graph import PipelineGraph
     from nbkube.widgets.progress import RunProgress
     from nbkube.widgets.request import ResourceRequest
+    from nbkube.widgets.serving import ServeModel
     from nbkube.widgets.storage import StorageBrowser
 
-__all__ = ["PipelineGraph", "ResourceRequest", "RunProgress", "StorageBrowser"]
+__all__ = ["PipelineGraph", "ResourceRequest", "RunProgress", "ServeModel", "StorageBrowser"]
 _HOMES = {
     "PipelineGraph": "nbkube.widgets.graph",
     "ResourceRequest": "nbkube.widgets.request",
     "RunProgress": "nbkube.widgets.progress",
+    "ServeModel": "nbkube.widgets.serving",
     "StorageBrowser": "nbkube.widgets.storage",
 }
 

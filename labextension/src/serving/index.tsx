@@ -1,3 +1,6 @@
+// In this chunk: what JupyterLab loads at its start is to stay small.
+import '../../style/serving.css';
+
 import React from 'react';
 
 import { type Api, reason } from '../core/api';

@@ -51,7 +51,7 @@ class RunProgress(Drawn):
     def refresh(self) -> None:
         """Look at the run now."""
         state = self._client.status(self.id)
-        found = detail(state, self._client.notes(state.id), "")
+        found = detail(state, self._client.notes(state.id), "", self._client.waiting(state))
         with self.hold_trait_notifications():
             self.run = msgspec.to_builtins(found)
             self.text = _text(found)

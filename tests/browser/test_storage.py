@@ -52,7 +52,7 @@ def server(minio: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
-        for name, value in {**keys, "NBKUBE_S3_PATIENCE": "2"}.items():
+        for name, value in keys.items():
             patch.setenv(name, value)
         with running_server(folder, tmp_path_factory.mktemp("settings"), app="lab") as found:
             yield found

@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="NOT RUN: no Chromium is installed (Debian: apt-get install chromium)"),
     pytest.mark.skipif(not BUILT.is_file(), reason="NOT RUN: the extension is not built (make labextension)"),
 ]
+expect.set_options(timeout=30_000)
 STEPS = ("first", "second")
 TICK = "import time\nfor n in range(900):\n    print('tick', n, flush=True)\n    time.sleep(0.2)"
 
@@ -68,7 +69,7 @@ def test_a_run_on_the_cluster_by_the_panel_alone(lab: Lab, mine: Project, shot: 
     lab.button("Run…").click()
     row = lab.panel.get_by_role("row", name=re.compile("^train"))
     expect(row).to_contain_text("gpu nvidia.com/gpu=1", timeout=LONG)
-    expect(lab.panel.get_by_text(re.compile(f"namespace {mine.namespace}")).first).to_be_visible()
+    expect(lab.panel.get_by_text(re.compile(f"steps on Kubernetes.*namespace {mine.namespace}"))).to_be_visible()
     shot("form")
     lab.button("Start").click()
     log = lab.panel.get_by_role("log", name="Log of train")
@@ -94,7 +95,7 @@ def test_why_a_pod_waits_is_said(lab: Lab, mine: Project, shot: Callable[[str], 
     lab.show_panel()
     lab.run()
     rows = lab.panel.get_by_role("row", name=re.compile("^(first|second) "))
-    expect(lab.panel.get_by_role("row", name=re.compile("^none of 1 node.*amd.com/gpu"))).to_be_visible(
+    expect(lab.panel.get_by_role("row", name=re.compile("^none of 1 node.*amd.com.gpu"))).to_be_visible(
         timeout=2 * LONG
     )
     expect(rows.filter(has_text="Pending")).to_have_count(1)

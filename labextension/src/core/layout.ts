@@ -26,6 +26,8 @@ export interface PlacedNode extends Node {
 
 export interface PlacedEdge extends Edge {
   readonly path: string;
+  /** The path of its arrow head. */
+  readonly tip: string;
   /** Whether it leads to or from the box that is selected. */
   readonly near: boolean;
   /** What it carries, short, and where that stands; '' where there is no room for it. */
@@ -141,7 +143,7 @@ function compute(nodes: readonly Node[], given: readonly Edge[], selected: strin
     // While a box is selected only its ways are named, then in more words.
     const label = chosen ? (near(edge) ? labelOf(edge) : '') : labelOf(edge, 1);
     const found = label ? roomFor(label, segments, taken) : null;
-    return { ...edge, path: drawn(segments), near: near(edge), label: found ? label : '', x: found?.x ?? 0, y: found?.y ?? 0 };
+    return { ...edge, path: drawn(segments), tip: tipOf(segments), near: near(edge), label: found ? label : '', x: found?.x ?? 0, y: found?.y ?? 0 };
   });
   const all = [...taken, ...layers.flat().map(point => ({ x: point.x, across: BEND / 2 }))];
   const left = Math.min(...all.map(one => one.x - one.across)) - MARGIN;
@@ -279,6 +281,12 @@ function drawn(segments: readonly Segment[]): string {
       return `${start}C${from.x.toFixed(1)} ${middle} ${to.x.toFixed(1)} ${middle} ${to.x.toFixed(1)} ${to.y.toFixed(1)}`;
     })
     .join('');
+}
+
+/** The arrow head: every way comes in from straight above. */
+function tipOf(segments: readonly Segment[]): string {
+  const { x, y } = segments.at(-1)!.to;
+  return `M${(x - 3.5).toFixed(1)} ${(y - 7).toFixed(1)}h7l-3.5 7z`;
 }
 
 /** Find a place on an edge at which its label covers neither box nor label, and take it. */

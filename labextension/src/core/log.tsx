@@ -171,7 +171,7 @@ export function LogView(props: LogProps): React.JSX.Element {
         <div style={{ height: `${count * LINE}px`, position: 'relative' }}>
           <div style={{ transform: `translateY(${first * LINE}px)` }}>
             {shown.map((line, index) => (
-              <div key={first + index} className={hits[found] === first + index ? 'nbk-line nbk-mod-found' : 'nbk-line'}>
+              <div key={first + index} className={hits[found] === first + index ? 'nbk-log-line nbk-mod-found' : 'nbk-log-line'}>
                 <Ansi text={line} />
               </div>
             ))}

@@ -319,8 +319,7 @@ function StepTable(props: {
               <td>
                 <PhaseMark phase={step.phase} />
                 {step.phase === 'Running' && step.cell !== null && (
-                  <span className="nbk-hint">
-                    {' '}
+                  <span className="nbk-hint nbk-at">
                     cell {step.cell} ({step.cells_done.length}/{step.cells.length})
                   </span>
                 )}

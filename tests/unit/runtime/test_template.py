@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from nbkube.runtime.attempt import Attempt
-from nbkube.runtime.connection import StepProcess
 from nbkube.runtime.program import ReplayProgram, StepTask
-from nbkube.runtime.spawning import environment_of, supported
+from nbkube.runtime.spawning import StepProcess, environment_of, supported
 from nbkube.runtime.template import Template
 from nbkube.state.model import FileReads
 from nbkube.state.snapshot import snapshot

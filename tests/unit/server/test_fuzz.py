@@ -48,7 +48,7 @@ def requests(draw: st.DrawFn, verb: str, path: str, operation: dict[str, Any]) -
     body: Any = None
     if "requestBody" in operation:
         known = sorted(_schema(operation).get("properties", {}))
-        body = draw(st.dictionaries(st.sampled_from(known), VALUES, max_size=6) | VALUES)
+        body = draw((st.dictionaries(st.sampled_from(known), VALUES, max_size=6) if known else VALUES) | VALUES)
         if operation["operationId"] == "postRuns" and isinstance(body, dict):
             body["path"] = "there-is-none.ipynb"  # no real run is started
     return verb, f"{address}?{urlencode(query)}", body

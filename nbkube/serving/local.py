@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from nbkube.errors import NbkubeError, NotFoundError
+from nbkube.models.model import check_model_name
 from nbkube.runs.model import Process
 from nbkube.runs.process import is_alive
 from nbkube.serving.model import Endpoint, Routing, ServerTask, Statistics
@@ -73,7 +74,7 @@ class LocalEndpoints:
     def _read(self, name: str) -> Endpoint | None:
         """Return what is known of an endpoint; one whose process has died has stopped."""
         try:
-            found = msgspec.json.decode((self._folder / name / _RECORD).read_bytes(), type=Endpoint)
+            found = msgspec.json.decode((self._folder / check_model_name(name) / _RECORD).read_bytes(), type=Endpoint)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except msgspec.DecodeError:

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from nbkube.errors import NotFoundError
 from nbkube.serving.journal import history
 from nbkube.serving.load import Answer, OpenLoop, request_of
 from nbkube.serving.local import LocalEndpoints, ServingError
@@ -174,4 +175,8 @@ def test_what_is_being_answered_is_finished_before_the_end(tmp_path: Path) -> No
 
 
 def test_endpoints_of_a_project_are_listed(tmp_path: Path) -> None:
-    assert LocalEndpoints(tmp_path / "work").all() == []
+    endpoints = LocalEndpoints(tmp_path / "work")
+    assert endpoints.all() == []
+    for name in ("../other", "a\0b", "", "/etc"):
+        with pytest.raises(NotFoundError, match="cannot name a model"):
+            endpoints.stop(name)

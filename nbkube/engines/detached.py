@@ -23,8 +23,8 @@ import msgspec
 
 from nbkube.engines.model import Submission
 from nbkube.errors import NotFoundError, RunError
-from nbkube.runs import Phase, Process, RunEvent, RunStore
-from nbkube.runs.process import is_alive
+from nbkube.runs import Phase, RunEvent, RunStore
+from nbkube.runs.process import send_signal
 from nbkube.state.recycling import remove_tree
 from nbkube.storage.disk import explained
 from nbkube.storage.model import ObjectStore
@@ -216,7 +216,7 @@ def ask(runs: RunStore, run_id: str, what: str) -> None:
     runs.append(run_id, RunEvent("asked", state=what))
     process = runs.load(run_id).process
     if process is not None:
-        _signal(process, POKE)
+        send_signal(process, POKE)
 
 
 def end(runs: RunStore, work: Path, run_id: str, reason: str) -> None:
@@ -225,7 +225,7 @@ def end(runs: RunStore, work: Path, run_id: str, reason: str) -> None:
     while time.monotonic() < until:
         state = runs.load(run_id)
         if state.process is not None and not state.phase.ended:
-            _signal(state.process, signal.SIGKILL)
+            send_signal(state.process, signal.SIGKILL)
         with locked(work, run_id) as mine:
             if mine:
                 if not runs.load(run_id).phase.ended:
@@ -234,18 +234,3 @@ def end(runs: RunStore, work: Path, run_id: str, reason: str) -> None:
                 return
         time.sleep(0.01)
     raise RunError(f"the process of run {run_id} does not end: see {lock_path(work, run_id)}.")
-
-
-def _signal(process: Process, number: signal.Signals) -> None:
-    """Send a signal to a process, and never to a later one with its number."""
-    with contextlib.suppress(ProcessLookupError):
-        if not hasattr(os, "pidfd_open"):
-            if is_alive(process):
-                os.kill(process.pid, number)
-            return
-        handle = os.pidfd_open(process.pid)
-        try:
-            if is_alive(process):
-                signal.pidfd_send_signal(handle, number)
-        finally:
-            os.close(handle)

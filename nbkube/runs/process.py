@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import signal
 import subprocess
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +26,21 @@ def is_alive(process: Process) -> bool | None:
         return False
     start = _start(process.pid)
     return start is not None and start == process.start
+
+
+def send_signal(process: Process, number: signal.Signals) -> None:
+    """Send a signal to a process of this machine, and never to a later one with its number."""
+    with contextlib.suppress(ProcessLookupError):
+        if not hasattr(os, "pidfd_open"):
+            if is_alive(process):
+                os.kill(process.pid, number)
+            return
+        handle = os.pidfd_open(process.pid)
+        try:
+            if is_alive(process):
+                signal.pidfd_send_signal(handle, number)
+        finally:
+            os.close(handle)
 
 
 @lru_cache(maxsize=1)

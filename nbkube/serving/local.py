@@ -24,7 +24,7 @@ import msgspec
 from nbkube.errors import NbkubeError, NotFoundError
 from nbkube.models.model import check_model_name
 from nbkube.runs.model import Process
-from nbkube.runs.process import is_alive
+from nbkube.runs.process import is_alive, send_signal
 from nbkube.serving.model import Endpoint, Routing, ServerTask, Statistics
 
 Listener = Callable[[Mapping[str, Any]], None]
@@ -166,12 +166,12 @@ class LocalEndpoints:
             raise NotFoundError(f"there is no endpoint {name}. `nbkube endpoints` lists them.")
         if found.phase in ("Ready", "Starting") and found.process is not None:
             process = found.process
-            _send(process, signal.SIGTERM)
+            send_signal(process, signal.SIGTERM)
             until = time.monotonic() + _STOP_SECONDS
             while is_alive(process) and time.monotonic() < until:
                 time.sleep(0.02)
             if is_alive(process):
-                _send(process, signal.SIGKILL)
+                send_signal(process, signal.SIGKILL)
         stopped = msgspec.structs.replace(found, phase="Stopped", message="")
         self._write(stopped)
         return stopped
@@ -241,21 +241,6 @@ def _free(url: str) -> int:
         except (OSError, ValueError):
             return 0
     return int(port)
-
-
-def _send(process: Process, number: signal.Signals) -> None:
-    """Send a signal to a process, and never to a later one with its number."""
-    with contextlib.suppress(ProcessLookupError):
-        if not hasattr(os, "pidfd_open"):
-            if is_alive(process):
-                os.kill(process.pid, number)
-            return
-        handle = os.pidfd_open(process.pid)
-        try:
-            if is_alive(process):
-                signal.pidfd_send_signal(handle, number)
-        finally:
-            os.close(handle)
 
 
 def new_token() -> str:

@@ -109,6 +109,7 @@ def test_onnx(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15 with NumPy 2
 def test_keras_and_saved_model(tmp_path: Path) -> None:
     import keras
     import tensorflow as tf

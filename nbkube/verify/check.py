@@ -167,9 +167,20 @@ class _Comparison:
             same = {run: self._same_pickles(session, result) for run, result in results.items()}
             session.close()
             self._tell("comparing files")
+            own_files = session.files()
+            files = {run: _Files(own_files, result.files, same[run]) for run, result in results.items()}
+            while len(others) <= MORE_RUNS and any(one.differ_in_content(others) for one in files.values()):
+                again = self._once_more(folder, len(others) + 2, "a file")
+                if again is None:
+                    break
+                others.append(again)
             for run, result in results.items():
                 self._compare_metrics(run, own.metrics, others, result.metrics)
-                self._compare_files(run, session.files(), others, result.files, same[run])
+                self._varying |= set(files[run].varying(others))
+                self._differences[run] += [
+                    VerifyDifference("file", path, "", left, right, run)
+                    for path, (left, right) in files[run].differences(others).items()
+                ]
             return session.seconds
 
     def _what_varies(
@@ -186,12 +197,16 @@ class _Comparison:
             left = [one for one in found if not varying.excuses(one)]
             if not left or any(one.kind not in CHANCE for one in left) or len(others) > MORE_RUNS:
                 return varying, others
-            number = len(others) + 2
-            again = self._notebook(folder / str(number), f"notebook, run {number}: a value differs, perhaps by chance")
-            if again.failure is not None:
+            again = self._once_more(folder, len(others) + 2, "a value")
+            if again is None:
                 return varying, others
             others.append(again)
             findings += self._ask(session, again.exported.bindings).findings
+
+    def _once_more(self, folder: Path, number: int, what: str) -> _Left | None:
+        """Run the notebook again, since something differs that it may vary in by itself; None: it fails now."""
+        again = self._notebook(folder / str(number), f"notebook, run {number}: {what} differs, perhaps by chance")
+        return again if again.failure is None else None
 
     def _names(self) -> dict[str, Any]:
         return {"store": self._store.url, "metrics": list(self._subject.metrics)}
@@ -257,18 +272,35 @@ class _Comparison:
         }
         return set(session.ask("pickles", copies)) if copies else set()
 
-    def _compare_files(
-        self, run: str, notebook: FileView, others: Sequence[_Left], pipeline: FileView, same: set[str]
-    ) -> None:
-        varying = {path: other.files for other in others for path in compare_files(notebook, other.files)}
-        self._varying |= set(varying)
-        for path, (left, right) in compare_files(notebook, pipeline).items():
-            if path in same:
-                continue
+
+@dataclass(frozen=True)
+class _Files:
+    """What the notebook and one run of the pipeline have left in the project; `same`: pickles with equal contents."""
+
+    notebook: FileView
+    pipeline: FileView
+    same: set[str]
+
+    def varying(self, others: Sequence[_Left]) -> dict[str, FileView]:
+        """Return the paths in which other runs of the notebook differ, with one such run."""
+        return {path: other.files for other in others for path in compare_files(self.notebook, other.files)}
+
+    def differences(self, others: Sequence[_Left]) -> dict[str, tuple[str, str]]:
+        """Return what differs and does not vary by itself: both sides by path."""
+        varying, found = self.varying(others), {}
+        for path, sides in compare_files(self.notebook, self.pipeline).items():
             other = varying.get(path)
-            if other and (same_kind(notebook, pipeline, path) or not same_kind(notebook, other, path)):
+            if path in self.same or (
+                other and (same_kind(self.notebook, self.pipeline, path) or not same_kind(self.notebook, other, path))
+            ):
                 continue
-            self._differences[run].append(VerifyDifference("file", path, "", left, right, run))
+            found[path] = sides
+        return found
+
+    def differ_in_content(self, others: Sequence[_Left]) -> bool:
+        """Tell whether files differ, and only in their contents: these may have been equal by chance."""
+        found = self.differences(others)
+        return bool(found) and all(same_kind(self.notebook, self.pipeline, path) for path in found)
 
 
 def _same_failure(notebook: Failure, pipeline: Failure) -> bool:

@@ -47,3 +47,15 @@ def test_a_size_that_was_equal_by_chance(tmp_path: Path) -> None:
     found = verdict(project, [("step:draw", draw), ("step:use", "drawn = np.zeros(size)\ndel size")])
     assert found.equal, found.differences
     assert "drawn" in found.varying
+
+
+def test_a_file_that_was_equal_by_chance(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    count = tmp_path / "count.txt"
+    draw = f"path = {str(count)!r}\nturn = len(open(path).read()) if __import__('os').path.exists(path) else 0\n"
+    draw += "_ = open(path, 'a').write('x')\norder = 'ab' if turn in (0, 3) else 'ba'\n"
+    draw += "_ = open('order.txt', 'w').write(order)\ndel turn, order"
+    found = verdict(project, [("step:write", draw)])
+    assert found.equal, found.differences
+    assert "order.txt" in found.varying

@@ -101,6 +101,11 @@ def start_server(
         "JUPYTER_RUNTIME_DIR": str(settings / "runtime"),
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
+    if not python:
+        extensions = settings / "data" / "labextensions"
+        extensions.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            (extensions / "nbkube").symlink_to(ROOT / "nbkube" / "labextension")
     log = settings / f"{app}-{port}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=output, start_new_session=True)

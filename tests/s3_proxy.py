@@ -30,6 +30,7 @@ LOSE_REPLY = "lose the reply"
 LOSE_REQUEST = "lose the request"
 CUT_REPLY = "cut the reply in the middle"
 SLOW = "a second late"
+CLAIM = "claim that it is done"
 Rule = Callable[[Request], str | int]
 """Decides a request's fate: one of the words above, or a status that the proxy answers by itself."""
 
@@ -97,6 +98,9 @@ class Proxy:
             document = b"<Error><Code>SlowDown</Code><Message>made by the proxy</Message></Error>"
             text = f"HTTP/1.1 {fate} Fault\r\nContent-Length: {len(document)}\r\n\r\n"
             handler.wfile.write(text.encode() + (b"" if method == "HEAD" else document))
+            return True
+        if fate == CLAIM:
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<Result/>")
             return True
         if fate == SLOW:
             time.sleep(1)

@@ -189,7 +189,12 @@ def _multipart(
     if gone:
         return gone[0]
     answer = complete(connection, key, upload_id, etags, condition)
-    if answer.status in (409, 412):
+    if answer.status == 200 and answer.repeated:
+        # A server that died while it completed the upload may take it for completed without having the object
+        # (versitygw does): then the upload counts as ended, and is begun anew.
+        look = connection.request("HEAD", key, frozenset({200, 404}))
+        answer = answer if look.status == 200 else look
+    if answer.status in (404, 409, 412):
         connection.request("DELETE", key, frozenset({204, 404}), query={"uploadId": upload_id})
     return answer
 

@@ -19,7 +19,7 @@ from nbkube.storage.files import Storage
 from nbkube.storage.s3.connection import Connection
 from nbkube.storage.s3.transfer import PART, Download, part_size
 from tests import s3_servers
-from tests.s3_proxy import FORWARD, Proxy
+from tests.s3_proxy import CLAIM, FORWARD, LOSE_REQUEST, Proxy, Request
 from tests.s3_servers import S3Server
 
 MIB = 1 << 20
@@ -109,6 +109,23 @@ def test_a_server_that_dies_during_an_upload(server: S3Server, large: Path) -> N
             assert unfinished("s3://crash/store", store, found[-1]) == 0
     finally:
         own.close()
+
+
+def test_a_server_that_takes_an_upload_for_completed_after_a_crash(proxy: Proxy, bucket: str, large: Path) -> None:
+    """The first request to complete it is lost; the answer to its repetition is a lie."""
+    os.environ["AWS_ENDPOINT_URL"] = proxy.endpoint
+    fates = iter([LOSE_REQUEST, CLAIM])
+
+    def rule(one: Request) -> str | int:
+        completes = one.method == "POST" and one.query.startswith("uploadId=")
+        return next(fates, FORWARD) if completes else FORWARD
+
+    proxy.rule = rule
+    url = f"{bucket}/store"
+    digest = open_store(url).put_file(large)
+    assert next(fates, None) is None
+    assert open_store(url).get(digest) == large.read_bytes()
+    assert unfinished(url, open_store(url), digest) == 0
 
 
 def test_a_file_that_changes_while_it_is_sent_is_refused(bucket: str, large: Path) -> None:

@@ -33,13 +33,13 @@ def test_by_keyboard_for_several_cells_and_undone_at_once(lab: Lab) -> None:
     lab.page.keyboard.press("Alt+Shift+S")
     lab.pick("load")
     assert lab.tags("keys.ipynb") == [[], ["step:load"], ["step:load"], []]
+    lab.page.wait_for_timeout(700)  # JupyterLab joins changes within half a second to one
     lab.choose(4)
     lab.page.keyboard.press("Alt+Shift+S")
     lab.page.keyboard.type("me")
     lab.page.get_by_role("option", name=re.compile("pipeline-metrics")).click()
     assert lab.tags("keys.ipynb")[3] == ["pipeline-metrics"]
     lab.choose(2)
-    lab.page.wait_for_timeout(700)  # JupyterLab joins changes within half a second to one
     lab.page.keyboard.press("z")
     assert lab.tags("keys.ipynb") == [[], ["step:load"], ["step:load"], []]
     lab.page.keyboard.press("z")

@@ -66,7 +66,10 @@ def watched(lab: Lab, errors: list[str]) -> list[str]:
 def test_hostile_notebooks_do_nothing(lab: Lab, errors: list[str]) -> None:
     """Twelve of them: opened, scrolled, each button of the panel clicked but the one that starts a run."""
     posts = watched(lab, errors)
-    for path in write_hostile(lab.server.folder / "hostile"):
+    project = lab.server.folder / "hostile"
+    paths = write_hostile(project)
+    (project / "nbkube.toml").touch()  # a project of their own: no runs or models of others lie there to be started
+    for path in paths:
         before = path.read_bytes()
         lab.open(f"hostile/{path.name}")
         lab.show_panel()
@@ -104,7 +107,7 @@ def test_hostile_notebooks_do_nothing(lab: Lab, errors: list[str]) -> None:
     assert set(posts) <= {"pipeline", "proposal", "preview"}
     assert errors == []
     assert not list(lab.server.folder.rglob("pwned"))
-    assert lab.server.ask("GET", "/nbkube/api/v1/runs?text=hostile").json["runs"] == []
+    assert lab.server.ask("GET", "/nbkube/api/v1/runs?path=hostile").json["runs"] == []
 
 
 def test_texts_that_would_like_to_be_scripts(lab: Lab, errors: list[str]) -> None:

@@ -32,6 +32,7 @@ CELLS = [
 def test_widgets_in_a_cell(lab: Lab, errors: list[str], shot: Callable[[str], None]) -> None:
     lab.write("widgets.ipynb", CELLS)
     lab.open("widgets.ipynb")
+    expect(lab.page.get_by_text("| Idle")).to_be_visible(timeout=LONG)  # a kernel that is not there yet runs nothing
     lab.choose(4)
     lab.page.keyboard.press("Control+Enter")
     output = lab.cell(4).locator(".jp-OutputArea-output")

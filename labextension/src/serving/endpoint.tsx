@@ -156,7 +156,7 @@ function Latency(props: { readonly seconds: readonly number[] }): React.JSX.Elem
   const sorted = [...seconds].sort((one, two) => one - two);
   const at = (share: number) => ((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0) * 1000).toFixed(1);
   const top = sorted[sorted.length - 1]! || 1;
-  const step = WIDTH / seconds.length;
+  const step = WIDTH / Math.max(seconds.length, 40); // few answers are few bars, not wide ones
   const words = `last ${seconds.length} answers: median ${at(0.5)} ms, 95 % within ${at(0.95)} ms`;
   return (
     <figure className="nbk-latency">

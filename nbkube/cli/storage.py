@@ -113,6 +113,13 @@ def rm(
         tell(f"{one_line(location)}: {count} removed")
 
 
+def _tell_made(location: str, made: bool, *, json: bool) -> None:
+    if json:
+        _write_json({"location": location, "made": made})
+    else:
+        tell(f"{one_line(location)}: {'made' if made else 'is there already'}")
+
+
 @_storage.command()
 @guarded
 def mb(
@@ -120,11 +127,7 @@ def mb(
     json: AsJson = False,
 ) -> None:
     """Make a bucket (or a folder); nothing happens where it is there already."""
-    made = _files().mb(location)
-    if json:
-        _write_json({"location": location, "made": made})
-    else:
-        tell(f"{one_line(location)}: {'made' if made else 'is there already'}")
+    _tell_made(location, _files().mb(location), json=json)
 
 
 @_storage.command()
@@ -163,11 +166,7 @@ def mkdir(
     json: AsJson = False,
 ) -> None:
     """Make an empty folder; nothing happens where it is there already."""
-    made = _files().mkdir(location)
-    if json:
-        _write_json({"location": location, "made": made})
-    else:
-        tell(f"{one_line(location)}: {'made' if made else 'is there already'}")
+    _tell_made(location, _files().mkdir(location), json=json)
 
 
 @_storage.command()

@@ -95,9 +95,9 @@ def main(arguments: list[str]) -> int:
         remove_namespace(api, namespace)
     known = {name: one for name, one in _known(given.file).items() if name in {case.name for case in cases}}
     _say(dict(Counter(str(one["outcome"]) for one in known.values())), f"of {len(cases)} cases")
-    others = [one for one in known.values() if one["outcome"] not in EXPECTED]
-    for one in others:
-        _say(one["outcome"], one["name"], one["details"])
+    others = [case for case in known.values() if case["outcome"] not in EXPECTED]
+    for case in others:
+        _say(case["outcome"], case["name"], case["details"])
     return int(bool(others) or len(known) < len(cases))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from nbkube.cluster.capacity import Capacity, survey
-from nbkube.cluster.model import NAMESPACE, SECRET, SERVICE_ACCOUNT, WORKFLOW, Kind, Manifest, Question
+from nbkube.cluster.model import DEPLOYMENT, NAMESPACE, SECRET, SERVICE_ACCOUNT, WORKFLOW, Manifest, Question
 from nbkube.errors import ClusterError, ForbiddenError, NbkubeError, NotFoundError, RefusedError, StorageError
 from nbkube.preflight.amounts import shown
 from nbkube.preflight.machine import architecture, this_machine
@@ -24,7 +24,6 @@ Verdict = Literal["ok", "warning", "fault", "unknown"]
 
 ARGO_VERSION = "v3.7.6"
 _ARGO = "https://github.com/argoproj/argo-workflows/releases/download"
-_DEPLOYMENT = Kind("apps/v1", "Deployment")
 SKEW_WARNING = 5.0
 SKEW_FAULT = 300.0
 """Seconds: S3 servers refuse requests from clocks 15 minutes off, tokens fail earlier."""
@@ -219,7 +218,7 @@ def _controller(cluster: Cluster) -> str:
     """Return the controller with its version, `absent`, or "" where we may not look."""
     for everywhere in (True, False):
         try:
-            found = cluster.list(_DEPLOYMENT, everywhere=everywhere, fields="metadata.name=workflow-controller")
+            found = cluster.list(DEPLOYMENT, everywhere=everywhere, fields="metadata.name=workflow-controller")
         except (ForbiddenError, NotFoundError):
             continue
         running = [one for one in found if (one.get("status") or {}).get("readyReplicas")]

@@ -7,6 +7,7 @@ stay right.
 from __future__ import annotations
 
 import http.client
+import random
 import socket
 import socketserver
 import threading
@@ -29,6 +30,7 @@ FORWARD = "forward"
 LOSE_REPLY = "lose the reply"
 LOSE_REQUEST = "lose the request"
 CUT_REPLY = "cut the reply in the middle"
+CUT_HEAD = "cut the reply among its headers"
 SLOW = "a second late"
 CLAIM = "claim that it is done"
 Rule = Callable[[Request], str | int]
@@ -43,6 +45,7 @@ class Proxy:
         self.seen: list[Request] = []
         self._target = port
         self._lock = threading.Lock()
+        self._chance = random.Random(port)
         proxy = self
 
         class Handler(socketserver.StreamRequestHandler):
@@ -107,8 +110,12 @@ class Proxy:
         reply = self._forward(b"".join(head) + b"\r\n" + body, method)
         if fate == LOSE_REPLY:
             return False
-        handler.wfile.write(reply[: len(reply) * 2 // 3] if fate == CUT_REPLY else reply)
-        return fate != CUT_REPLY
+        if fate == CUT_HEAD:
+            reply = reply[: self._chance.randrange(1, reply.index(b"\r\n\r\n") + 3)]
+        elif fate == CUT_REPLY:
+            reply = reply[: len(reply) * 2 // 3]
+        handler.wfile.write(reply)
+        return fate not in (CUT_REPLY, CUT_HEAD)
 
     def _forward(self, data: bytes, method: str) -> bytes:
         with socket.create_connection(("127.0.0.1", self._target), timeout=60) as server:

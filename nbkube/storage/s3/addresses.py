@@ -15,6 +15,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from nbkube.errors import LocationError
+from nbkube.storage.s3.replies import WholeReplies
 
 _METADATA = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192")))
 
@@ -43,14 +44,22 @@ def _connected(make: HTTPConnection) -> socket.socket:
     return reached
 
 
-class _Plain(HTTPConnection):
+class _Plain(WholeReplies, HTTPConnection):
     def _new_conn(self) -> socket.socket:
         return _connected(self)
 
 
-class _Secure(HTTPSConnection):
+class _Secure(WholeReplies, HTTPSConnection):
     def _new_conn(self) -> socket.socket:
         return _connected(self)
+
+
+class _ProxiedPlain(WholeReplies, HTTPConnection):
+    pass  # a proxy reaches the server, so its address is the proxy's concern
+
+
+class _ProxiedSecure(WholeReplies, HTTPSConnection):
+    pass
 
 
 class _PlainPool(HTTPConnectionPool):
@@ -61,7 +70,18 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _Secure
 
 
+class _ProxiedPlainPool(HTTPConnectionPool):
+    ConnectionCls = _ProxiedPlain
+
+
+class _ProxiedSecurePool(HTTPSConnectionPool):
+    ConnectionCls = _ProxiedSecure
+
+
 def guarded(pool: urllib3.PoolManager) -> urllib3.PoolManager:
-    """Have a pool make only such connections."""
-    pool.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+    """Have a pool make only such connections; through a proxy only the replies are looked at."""
+    if pool.proxy is None:
+        pool.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+    else:
+        pool.pool_classes_by_scheme = {"http": _ProxiedPlainPool, "https": _ProxiedSecurePool}
     return pool

@@ -273,9 +273,7 @@ class Connection:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._lost(error) from error
         found = {name.lower(): value for name, value in response.headers.items()}
-        plain = not query or "partNumber" in query
-        tagged = bool(key) and plain and response.status in (200, 206) and method in ("GET", "HEAD", "PUT")
-        if not _is_whole(method, response.status, found, tagged=tagged):
+        if not _is_sized(method, response.status, found):
             raise _LostError("its replies are cut off")
         self._reached = True
         return Answer(response.status, found, response.data)
@@ -439,15 +437,9 @@ def _seconds(text: str) -> float:
         raise LocationError(f"NBKUBE_S3_PATIENCE={text[:40]!r} is no number of seconds.") from None
 
 
-def _is_whole(method: str, status: int, headers: Mapping[str, str], *, tagged: bool) -> bool:
-    """Tell whether a reply's headers have arrived as a whole: the HTTP library takes those of a broken connection, too.
-
-    Servers send Date, Content-Length and ETag in different places, and one of them among the last.
-    """
-    if status >= 500:
-        return True
-    sized = method == "HEAD" or status in (204, 304) or "content-length" in headers or "transfer-encoding" in headers
-    return sized and "date" in headers and (not tagged or "etag" in headers)
+def _is_sized(method: str, status: int, headers: Mapping[str, str]) -> bool:
+    """Tell whether a reply says how long it is; of others nobody knows whether they have arrived as a whole."""
+    return method == "HEAD" or status in (204, 304) or "content-length" in headers or "transfer-encoding" in headers
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -486,8 +478,8 @@ def _make_pool(server: Server) -> urllib3.PoolManager:
         settings |= {"cert_reqs": "CERT_REQUIRED", "ca_certs": server.ca_file}
     scheme, host = server.endpoint.split("://")
     proxy = getproxies().get(scheme)
-    if proxy and not proxy_bypass(host):
-        return urllib3.ProxyManager(proxy, **settings)
     from nbkube.storage.s3.addresses import guarded
 
+    if proxy and not proxy_bypass(host):
+        return guarded(urllib3.ProxyManager(proxy, **settings))
     return guarded(urllib3.PoolManager(**settings))

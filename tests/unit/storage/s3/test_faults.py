@@ -17,7 +17,7 @@ from nbkube.errors import DamagedObjectError, LocationError, NbkubeError, NotFou
 from nbkube.storage import ObjectStore, open_store
 from nbkube.storage.files import Storage
 from tests import s3_servers
-from tests.s3_proxy import CUT_REPLY, FORWARD, LOSE_REPLY, LOSE_REQUEST, SLOW, Proxy, Request
+from tests.s3_proxy import CUT_HEAD, CUT_REPLY, FORWARD, LOSE_REPLY, LOSE_REQUEST, SLOW, Proxy, Request
 from tests.s3_servers import S3Server
 
 
@@ -85,7 +85,7 @@ def test_an_append_whose_reply_is_lost_is_there_once(store: ObjectStore, proxy: 
     assert store.read("runs/r/log") == b"0\n1\n2\n3\n"
 
 
-@pytest.mark.parametrize("fate", [500, 502, 503, 429, LOSE_REPLY, LOSE_REQUEST, CUT_REPLY])
+@pytest.mark.parametrize("fate", [500, 502, 503, 429, LOSE_REPLY, LOSE_REQUEST, CUT_REPLY, CUT_HEAD])
 def test_every_request_survives_two_faults(store: ObjectStore, proxy: Proxy, fate: str | int, tmp_path: Path) -> None:
     """Each kind of request is met by the fault twice, and everything comes out as without."""
     met: Counter[str] = Counter()

@@ -65,13 +65,58 @@ def shell(bench: Bench, api: Api, namespace: str, image: str, tmp_path: Path) ->
         yield Shell(found)
 
 
+def _pods(api: Api, namespace: str, role: str) -> list[dict[str, Any]]:
+    query = {"labelSelector": f"nbkube.io/role={role}"}
+    found = api.request("GET", f"/api/v1/namespaces/{namespace}/pods", query=query)
+    return [one for one in found["items"] if "deletionTimestamp" not in one["metadata"]]
+
+
+def _left(api: Api, namespace: str) -> list[str]:
+    """Return the names of all objects that endpoints are made of."""
+    paths = (
+        "/api/v1/namespaces/{}/pods", "/api/v1/namespaces/{}/services", "/api/v1/namespaces/{}/secrets",
+        "/apis/apps/v1/namespaces/{}/deployments", "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
+        "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
+        "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
+    )  # fmt: skip
+    found = [one for path in paths for one in api.get(path.format(namespace))["items"]]
+    return [one["metadata"]["name"] for one in found if "nbkube.io/endpoint" in (one["metadata"].get("labels") or {})]
+
+
 @pytest.mark.timeout(600)
 def test_from_a_model_to_an_endpoint_and_to_nothing(shell: Shell, api: Api, namespace: str) -> None:
     store = shell.project.store()
     digests = [constant_of(store, "small", number).digest for number in (1, 2)]
-    refused = shell("serve", "small", "--version", "1", "--detach", *SMALL, code=2)
-    assert digests[0] in refused
+    shell.env["XDG_STATE_HOME"] = str(shell.project.folder / "another-person")
+    assert digests[0] in shell("serve", "small", "--version", "1", "--detach", *SMALL, code=2)
+    assert shell.json("endpoints") == []
+
     served = shell.json("serve", "small", "--version", "1", "--trust", digests[0], "--detach", *SMALL)
     assert (served["name"], served["version"], served["phase"]) == ("small", 1, "Ready")
     assert served["url"].startswith("http://127.0.0.1:")
     assert shell.json("predict", "small", "[[1.0, 2.0], [3.0, 4.0]]") == [1.0, 1.0]
+    assert "Expected" in shell("predict", "small", '["x"]', code=2)
+    for pod in _pods(api, namespace, "model"):
+        assert pod["spec"]["automountServiceAccountToken"] is False
+        [container] = pod["spec"]["containers"]
+        assert not any(one["name"].startswith("AWS_") for one in container["env"])  # code of models gets no keys
+        assert container["resources"]["requests"] == {"cpu": "20m", "memory": "256Mi"}
+
+    assert shell.json("serve", "small", "--trust", digests[1], "--detach", *SMALL)["version"] == 2
+    assert shell.json("predict", "small", "[[1.0, 2.0]]") == [2.0]
+    assert shell.json("endpoints", "rollback", "small")["version"] == 1
+    assert shell.json("predict", "small", "[[1.0, 2.0]]") == [1.0]
+    shell("endpoints", "canary", "small", "2", "50")
+    answers = [shell.json("predict", "small", "[[1.0, 2.0]]")[0] for _ in range(8)]
+    assert set(answers) == {1.0, 2.0}
+    assert shell.json("endpoints", "canary", "small", "2", "0")["version"] == 1
+    measured = shell.json("endpoints", "bench", "small", "--rate", "20", "--seconds", "2")
+    assert (measured["sent"], measured["failed"], measured["versions"]) == (40, 0, {"1": 40})
+    [listed] = shell.json("endpoints")
+    assert (listed["name"], listed["phase"], listed["routing"]["version"]) == ("small", "Ready", 1)
+
+    assert shell.json("endpoints", "stop", "small")["phase"] == "Stopped"
+    assert _left(api, namespace) == []
+    assert "is not being served" in shell("predict", "small", code=2)
+    actions = [one["action"] for one in shell.json("endpoints", "history", "small")]
+    assert actions == ["started", "switched", "rolled back", "canary", "canary", "stopped"]

@@ -43,7 +43,8 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct):
-    """One answer of a test: when it was due and how long it took, in seconds; status 0 for none."""
+    """One answer of a test: when it was due and how long it took, in seconds; status 0 for none. `started` is when the
+    try that was answered began, `ended` when the answer was there, both by the monotonic clock."""
 
     due: float
     seconds: float
@@ -52,6 +53,7 @@ class Answer(msgspec.Struct):
     started: float
     retries: int = 0
     body: bytes = b""
+    ended: float = 0.0
 
 
 def request_of(url: str, body: bytes, token: str = "", headers: Sequence[tuple[str, str]] = ()) -> bytes:
@@ -113,8 +115,9 @@ class OpenLoop:
                 retries += 1
                 await asyncio.sleep(pause)
                 started = time.perf_counter()
-        took = time.perf_counter() - due
-        self.answers.append(Answer(due - begin, took, status, version, started, retries, body if self._keep else b""))
+        ended = time.perf_counter()
+        kept = body if self._keep else b""
+        self.answers.append(Answer(due - begin, ended - due, status, version, started, retries, kept, ended))
 
 
 def measure(url: str, body: bytes, *, rate: float, seconds: float, token: str = "") -> Measured:

@@ -137,7 +137,8 @@ class ClusterEndpoints:
     # -- starting --------------------------------------------------------------------------------------------------
 
     def start(self, name: str, version: int, pods: Pods, tell: Listener, *, port: int = 0, token: str = "") -> Endpoint:
-        """Serve a version, on an endpoint that is there already without losing a request.
+        """Serve a version, on an endpoint that is there already without losing a request; what `pods` leaves at its
+        default stays there as it was, and so does the token.
 
         Returns when each version has answered its example in its pods, and the endpoint has at its address.
 
@@ -148,7 +149,7 @@ class ClusterEndpoints:
         known = None if service is None else self._record(service)
         if service is None or known is None:
             return self._made(name, version, pods, tell, port, token)
-        pods = msgspec.structs.replace(pods, token=known[1].pods.token)
+        pods = _kept(known[1].pods, pods)
         wanted = routing.switched(known[1].routing, version)
         self._change(name, Deployed(wanted, pods), "switched", tell)
         return self.get(name)
@@ -285,6 +286,17 @@ class ClusterEndpoints:
             time.sleep(0.3)
         if record:
             self._store.remove(record)
+
+
+def _kept(old: Pods, new: Pods) -> Pods:
+    """Return what pods are made of from now on: what nobody has said anew stays as it was."""
+    plain = Pods(image="")
+    said = {
+        name: getattr(new, name)
+        for name in Pods.__struct_fields__
+        if name != "token" and getattr(new, name) != getattr(plain, name)
+    }
+    return msgspec.structs.replace(old, **said)
 
 
 def _changed(now: Routing, name: str, action: str, details: Mapping[str, Any]) -> tuple[Routing, str]:

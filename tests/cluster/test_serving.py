@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nbkube.serving.load import Answer, OpenLoop, request_of
+from nbkube.serving.requests import predict_url
 from tests.cluster import images, layout, python_layers
 from tests.cluster.api import Api
 from tests.cluster.bench import Bench
@@ -19,6 +24,11 @@ from tests.cluster.images import Image
 from tests.cluster.projects import Project, project
 from tests.serving import constant_of
 
+SOAK = os.environ.get("SOAK") == "1"
+RATE = 200.0 if SOAK else 50.0
+ROUNDS = 20 if SOAK else 2
+SECONDS = 60.0 if SOAK else 5.0
+BODY = b'{"instances": [[1.0, 2.0]]}'
 SMALL = ["--cpu", "20m", "--memory", "256Mi"]
 
 
@@ -40,7 +50,7 @@ class Shell:
 
     def __init__(self, found: Project) -> None:
         self.project = found
-        self.env = {**os.environ, "XDG_STATE_HOME": str(found.folder / "state"), "NO_COLOR": "1"}
+        self.env = {**os.environ, "NO_COLOR": "1"}
 
     def __call__(self, *words: str, code: int = 0) -> str:
         done = subprocess.run(
@@ -120,3 +130,106 @@ def test_from_a_model_to_an_endpoint_and_to_nothing(shell: Shell, api: Api, name
     assert "is not being served" in shell("predict", "small", code=2)
     actions = [one["action"] for one in shell.json("endpoints", "history", "small")]
     assert actions == ["started", "switched", "rolled back", "canary", "canary", "stopped"]
+
+
+class Phase:
+    """What must answer between two orders: `since` the one has returned, until the next one began."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.since = time.perf_counter()
+        self.until = float("inf")
+
+
+class Orders:
+    """Orders under load, each with the time from which on its version alone may answer."""
+
+    def __init__(self, version: int) -> None:
+        self.phases = [Phase(version)]
+
+    def __call__(self, version: int, order: Callable[[], Any]) -> None:
+        self.phases[-1].until = time.perf_counter()
+        order()
+        self.phases.append(Phase(version))
+        time.sleep(0.3)  # so that requests fall between two orders
+
+    def wrong(self, answers: list[Answer]) -> list[Answer]:
+        """Return the answers that began after an order had returned and ended before the next, by another version."""
+        return [
+            one
+            for phase in self.phases
+            for one in answers
+            if phase.since <= one.started and one.ended <= phase.until and one.version != str(phase.version)
+        ]
+
+
+@pytest.mark.timeout(900)
+def test_no_request_is_lost_while_versions_change_and_pods_are_deleted(
+    shell: Shell, api: Api, namespace: str, record_property: Callable[[str, object], None]
+) -> None:
+    store = shell.project.store()
+    for number in (1, 2):
+        constant_of(store, "small", number)
+    shell.project.configure(image=shell.project.client().profile().image, more='serve.expose = "node-port"')
+    served = shell.json("serve", "small", "--version", "1", "--detach", "--replicas", "1", *SMALL)
+    assert not served["url"].startswith("http://127.0.0.1")
+    client = shell.project.client()
+    client.serve("small", 2)
+    client.rollback_endpoint("small")
+    orders = Orders(1)
+
+    def change() -> None:
+        for turn in range(ROUNDS):
+            orders(2, lambda: client.serve("small", 2))
+            orders(1, lambda: client.rollback_endpoint("small"))
+            role = ("model", "router")[turn % 2]
+            name = _pods(api, namespace, role)[turn % 2]["metadata"]["name"]
+            api.delete(f"/api/v1/namespaces/{namespace}/pods/{name}")
+
+    began = time.monotonic()
+    answers = _under_load(predict_url(served["url"], "small"), change)
+    took = time.monotonic() - began
+    record_property("requests a second", round(len(answers) / took))
+    slowest = max(one.seconds for one in answers)
+    print(f"{len(answers)} requests in {took:.0f} s, {len(orders.phases) - 1} changes, slowest {slowest:.2f} s")  # noqa: T201
+    assert len(answers) >= RATE
+    assert [one for one in answers if one.status != 200] == []
+    assert orders.wrong(answers) == []
+    client.stop_endpoint("small")
+    assert _left(api, namespace) == []
+
+
+def _under_load(url: str, work: Callable[[], None]) -> list[Answer]:
+    """Do something while requests come at a steady rate; return all answers."""
+    loop = OpenLoop(url, lambda _: request_of(url, BODY))
+    ended = threading.Event()
+
+    async def run() -> None:
+        while not ended.is_set() or len(loop.answers) < RATE * SECONDS:
+            await loop.run(RATE, 1.0)
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    try:
+        work()
+    finally:
+        ended.set()
+        thread.join()
+    return loop.answers
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_pods_follow_the_load(shell: Shell, api: Api, namespace: str) -> None:
+    constant_of(shell.project.store(), "small", 1)
+    shell.project.configure(image=shell.project.client().profile().image, more='serve.expose = "node-port"')
+    served = shell.json("serve", "small", "--detach", "--replicas", "1:3", *SMALL)
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/nbkube-serve-small-v1"
+
+    def grown() -> None:
+        api.wait(path, lambda found: found["status"].get("readyReplicas") == 3, 150, "three pods under load")
+
+    answers = _under_load(predict_url(served["url"], "small"), grown)
+    assert [one for one in answers if one.status != 200] == []
+    api.wait(path, lambda found: found["status"].get("replicas") == 1, 150, "one pod without load")
+    shell("endpoints", "stop", "small")

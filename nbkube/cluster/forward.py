@@ -103,8 +103,10 @@ def ask_pod(cluster: Cluster, pod: str, port: int, body: bytes, seconds: float =
     from websocket import WebSocketException
 
     connection = http.client.HTTPConnection("localhost", timeout=seconds)
+    ports: Any = None
     try:
-        connection.sock = cluster.open_port(pod, port)
+        ports = cluster.port_forward(pod, port)
+        connection.sock = ports.socket(port)
         connection.sock.settimeout(seconds)
         connection.request("POST", "/", body, {"Content-Type": "application/json"})
         response = connection.getresponse()
@@ -113,3 +115,6 @@ def ask_pod(cluster: Cluster, pod: str, port: int, body: bytes, seconds: float =
         raise OSError(str(error).strip().split("\n")[0] or type(error).__name__) from None
     finally:
         connection.close()
+        # The package's thread leaves its connection open where the pod has closed first.
+        if ports is not None and ports.local_ports[port].python.fileno() == -1:
+            ports.websocket.shutdown()

@@ -36,6 +36,16 @@ NEEDED = (
 )
 
 
+NEEDED_TO_SERVE = (
+    *(Question(verb, "deployments", "apps") for verb in ("list", "create", "patch", "delete")),
+    *(Question(verb, "services") for verb in ("list", "create", "patch", "delete")),
+    *(Question(verb, "poddisruptionbudgets", "policy") for verb in ("list", "create", "patch", "delete")),
+    *(Question(verb, "horizontalpodautoscalers", "autoscaling") for verb in ("list", "create", "patch", "delete")),
+    Question("get", "pods", subresource="portforward"),
+    Question("create", "pods", subresource="portforward"),
+)
+
+
 class Check(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was found of one part. `fix` is the command (or the change) that mends it.
 
@@ -155,22 +165,33 @@ def _namespace(cluster: Cluster, profile: Profile) -> Iterator[Check]:
 
 
 def _permissions(cluster: Cluster, profile: Profile) -> Iterator[Check]:
-    missing = cluster.missing(NEEDED)
-    if not missing:
+    missing = cluster.missing((*NEEDED, *NEEDED_TO_SERVE))
+    user = _user(cluster) if missing else ""
+    needed = [one for one in missing if one in NEEDED]
+    if needed:
+        message = f"{user} may not {', '.join(map(str, needed))} in {cluster.namespace}"
+        yield Check("permissions", "fault", message, _manifests(profile, cluster, user))
+    else:
         yield Check("permissions", "ok", "run, watch and stop Workflows, read pods, logs and events")
-        return
+    if not needed and not missing:
+        yield Check("serving", "ok", "make, change and remove endpoints of models")
+    elif not needed:
+        message = f"{user} may not {', '.join(map(str, missing))} in {cluster.namespace}, which serving models needs"
+        yield Check("serving", "warning", message, _manifests(profile, cluster, user, "--serving"))
+
+
+def _user(cluster: Cluster) -> str:
     try:
-        user = cluster.identity().user
+        return cluster.identity().user
     except NbkubeError:
-        user = "USER"
-    message = f"{user} may not {', '.join(map(str, missing))} in {cluster.namespace}"
-    yield Check("permissions", "fault", message, _manifests(profile, cluster, user))
+        return "USER"
 
 
-def _manifests(profile: Profile, cluster: Cluster, user: str = "") -> str:
+def _manifests(profile: Profile, cluster: Cluster, user: str = "", more: str = "") -> str:
+    more = f" {more}" if more else ""
     whose = f" --user {user}" if user and not user.startswith("system:serviceaccount:") else ""
     where = "" if profile.namespace else f" --namespace {cluster.namespace}"
-    return f"nbkube profile manifests {profile.name}{where}{whose} | kubectl apply --filename -  (as an admin)"
+    return f"nbkube profile manifests {profile.name}{where}{whose}{more} | kubectl apply --filename -  (as an admin)"
 
 
 def _argo(cluster: Cluster) -> Iterator[Check]:

@@ -6,10 +6,14 @@ import asyncio
 
 
 class Connection:
-    """One HTTP connection that is kept open; it knows what our own server sends, and bodies with a length."""
+    """One HTTP connection that is kept open; it knows what our own server sends, and bodies with a length.
 
-    def __init__(self, host: str, port: int) -> None:
+    `connect_seconds` is how long opening it may take: the address of a pod that has gone may not answer at all.
+    """
+
+    def __init__(self, host: str, port: int, connect_seconds: float = 30.0) -> None:
         self._host, self._port = host, port
+        self._connect_seconds = connect_seconds
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
@@ -21,7 +25,8 @@ class Connection:
     async def send(self, request: bytes) -> tuple[int, dict[str, str], bytes]:
         """Send a request and return status, headers (lower case) and body. Raises `OSError` and `EOFError`."""
         if self._reader is None or self._writer is None:
-            self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
+            async with asyncio.timeout(self._connect_seconds):
+                self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
         try:
             self._writer.write(request)
             head = await self._reader.readuntil(b"\r\n\r\n")

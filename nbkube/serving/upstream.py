@@ -25,6 +25,7 @@ from nbkube.serving.pool import StartError
 from nbkube.serving.protocol import HEADER_LENGTH, as_bytes, from_bytes
 
 START_SECONDS = 120.0
+_CONNECT_SECONDS = 1.0
 _AGE = 2.0
 """Seconds after which a connection is replaced, so that pods that an autoscaler adds get their share."""
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -137,7 +138,7 @@ class Upstream:
                 tries += 1
 
     def _connection(self) -> Connection:
-        return Connection(self._host, self._port)
+        return Connection(self._host, self._port, _CONNECT_SECONDS)
 
     def _request(self, inputs: Mapping[str, Array], wanted: tuple[str, ...]) -> bytes:
         tensors, tail = [], []

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from nbkube.models import ModelRegistry
 from nbkube.serving.load import Answer, OpenLoop, request_of
 from nbkube.serving.requests import predict_url
+from nbkube.storage import open_store
 from tests.cluster import images, layout, python_layers
 from tests.cluster.api import Api
 from tests.cluster.bench import Bench
@@ -24,6 +26,7 @@ from tests.cluster.images import Image
 from tests.cluster.projects import Project, project
 from tests.serving import constant_of
 
+ROOT = Path(__file__).parents[2]
 SOAK = os.environ.get("SOAK") == "1"
 RATE = 200.0 if SOAK else 50.0
 ROUNDS = 20 if SOAK else 2
@@ -132,6 +135,33 @@ def test_from_a_model_to_an_endpoint_and_to_nothing(shell: Shell, api: Api, name
     assert actions == ["started", "switched", "rolled back", "canary", "canary", "stopped"]
 
 
+@pytest.mark.timeout(600)
+def test_a_run_on_the_cluster_registers_its_model_and_another_profile_serves_it(shell: Shell) -> None:
+    """Trained there, served there; and trained here, served there."""
+    folder = shell.project.copy(ROOT / "examples" / "digits")
+    shell("run", str(folder / "digits.ipynb"), "--quiet")
+    [model] = shell.json("models")
+    assert (model["name"], [one["version"] for one in model["versions"]]) == ("digits", [1])
+    assert model["versions"][0]["metrics"]["accuracy"] > 0.9
+    served = shell.json("serve", "digits", "--detach", *SMALL)
+    assert (served["version"], served["phase"]) == (1, "Ready")
+    remote = shell("predict", "digits")
+    shell("endpoints", "stop", "digits")
+
+    # The same model here is the same version there: its files are known by their digests.
+    toml = (folder / "nbkube.toml").read_text()
+    (folder / "nbkube.toml").write_text(toml.replace('default = "bench"', 'default = "local"'))
+    here = constant_of(open_store(folder / ".nbkube"), "small", 5)
+    assert [one["name"] for one in shell.json("models")] == ["small"]
+    served = shell.json("serve", "small", "--profile", "bench", "--detach", *SMALL)
+    assert (served["version"], served["phase"]) == (1, "Ready")
+    assert shell.json("predict", "small", "[[1.0, 2.0]]", "--profile", "bench") == [5.0]
+    there = shell.project.store()
+    assert [one.digest for one in ModelRegistry(there).versions("small")] == [here.digest]
+    shell("endpoints", "stop", "small", "--profile", "bench")
+    assert remote.startswith("predict [")
+
+
 class Phase:
     """What must answer between two orders: `since` the one has returned, until the next one began."""
 
@@ -171,7 +201,7 @@ def test_no_request_is_lost_while_versions_change_and_pods_are_deleted(
     for number in (1, 2):
         constant_of(store, "small", number)
     shell.project.configure(image=shell.project.client().profile().image, more='serve.expose = "node-port"')
-    served = shell.json("serve", "small", "--version", "1", "--detach", "--replicas", "1", *SMALL)
+    served = shell.json("serve", "small", "--version", "1", "--detach", "--replicas", "2", *SMALL)
     assert not served["url"].startswith("http://127.0.0.1")
     client = shell.project.client()
     client.serve("small", 2)
@@ -182,8 +212,8 @@ def test_no_request_is_lost_while_versions_change_and_pods_are_deleted(
         for turn in range(ROUNDS):
             orders(2, lambda: client.serve("small", 2))
             orders(1, lambda: client.rollback_endpoint("small"))
-            role = ("model", "router")[turn % 2]
-            name = _pods(api, namespace, role)[turn % 2]["metadata"]["name"]
+            # One pod after the other, as an operator would: the next one only when the last has been replaced.
+            name = _one_of_two(api, namespace, ("model", "router")[turn % 2])
             api.delete(f"/api/v1/namespaces/{namespace}/pods/{name}")
 
     began = time.monotonic()
@@ -197,6 +227,20 @@ def test_no_request_is_lost_while_versions_change_and_pods_are_deleted(
     assert orders.wrong(answers) == []
     client.stop_endpoint("small")
     assert _left(api, namespace) == []
+
+
+def _one_of_two(api: Api, namespace: str, role: str) -> str:
+    """Return the name of a pod that is ready, when another of the same Deployment is ready, too."""
+    while True:  # the test's own time limit ends it
+        ready: dict[str, list[str]] = {}
+        for pod in _pods(api, namespace, role):
+            conditions = {one["type"]: one["status"] for one in pod["status"].get("conditions", ())}
+            if conditions.get("Ready") == "True":
+                ready.setdefault(pod["metadata"]["labels"]["pod-template-hash"], []).append(pod["metadata"]["name"])
+        for names in ready.values():
+            if len(names) > 1:
+                return names[0]
+        time.sleep(0.2)
 
 
 def _under_load(url: str, work: Callable[[], None]) -> list[Answer]:

@@ -121,6 +121,7 @@ def push_base(
             "os": "linux",
             "config": {"Env": list(environment)},
             "rootfs": {"type": "layers", "diff_ids": digests},
+            "history": [{"created_by": "tests"} for _ in digests],  # without it buildah builds nothing upon the image
         }
     ).encode()
     kind = "application/vnd.oci.image.manifest.v1+json"

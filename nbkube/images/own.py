@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -30,12 +31,13 @@ _SCRIPT = b"#!/usr/bin/env python3\nimport sys\n\nfrom nbkube.cli import main\n\
 
 def package() -> dict[str, bytes]:
     """Return nbkube's own files by path in the image, without the JupyterLab extension, which pods have no use for."""
-    root = Path(nbkube.__file__).parent
+    root = os.path.dirname(nbkube.__file__)
     found: dict[str, bytes] = {}
-    for path in sorted(root.rglob("*")):
-        inside = path.relative_to(root)
-        if path.is_file() and path.suffix != ".pyc" and inside.parts[0] != "labextension":
-            found[f"{SITE[1:]}/nbkube/{inside.as_posix()}"] = path.read_bytes()
+    for folder, inner, names in os.walk(root):
+        inner[:] = [one for one in inner if one != "__pycache__" and (folder != root or one != "labextension")]
+        for name in names:
+            path = os.path.join(folder, name)
+            found[f"{SITE[1:]}/nbkube{path.removeprefix(root)}"] = Path(path).read_bytes()
     information = f"{SITE[1:]}/nbkube-{nbkube.__version__}.dist-info"
     found[f"{information}/METADATA"] = _metadata()
     names = sorted(name.removeprefix(f"{SITE[1:]}/") for name in found)

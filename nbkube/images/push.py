@@ -1,11 +1,17 @@
-"""An image to a registry: what is there is left, what another repository has is mounted, the manifest comes last."""
+"""An image to a registry: what is there is left, what another repository has is mounted, the manifest comes last.
+
+A layer that was seen in a repository minutes ago is not asked for again. Registries refuse a manifest that names what
+they lack: then everything is asked for, and the manifest is sent once more.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +24,9 @@ from nbkube.images.model import Blob, Image
 from nbkube.images.reference import parse
 from nbkube.images.registry import Registry
 
-_THREADS = 4
+_THREADS = 8
+_TRUSTED_SECONDS = 600.0
+_KEPT_PLACES = 8
 Tell = Callable[[str], None]
 
 
@@ -60,19 +68,34 @@ class Pusher:
         reference = f"{host}/{repository}@{image.digest}"
         if registry.has_manifest(repository, image.digest):
             return Pushed(reference)
+        seen_since = time.time() - _TRUSTED_SECONDS
+        try:
+            return self._all(registry, repository, tag, image, seen_since)
+        except RegistryError:
+            if not any(self._seen(registry.host, one.digest).get(repository, 0) > seen_since for one in image.layers):
+                raise
+            return self._all(registry, repository, tag, image, math.inf)
+
+    def _all(self, registry: Registry, repository: str, tag: str, image: Image, seen_since: float) -> Pushed:
+        """Bring all of an image there but for the layers that were seen there since a moment."""
         with ThreadPoolExecutor(_THREADS) as pool:
-            steps = [pool.submit(self._layer, registry, repository, one, image) for one in image.layers]
+            unsure = [
+                one
+                for one in image.layers
+                if self._seen(registry.host, one.digest).get(repository, -math.inf) <= seen_since
+            ]
+            small = pool.submit(self._small, registry, repository, image.config_digest, image.config)
+            steps = [pool.submit(self._layer, registry, repository, one, image) for one in unsure]
             try:
                 done = [one.result() for one in steps]
+                sent = [small.result(), len(image.manifest), *(size for size in done if size > 0)]
             except BaseException:
                 for one in steps:
                     one.cancel()
                 raise
-        sent = [size for size in done if size > 0]
-        small = self._small(registry, repository, image.config_digest, image.config)
         registry.put_manifest(repository, tag, image.manifest)
-        total = sum(sent) + small + len(image.manifest)
-        return Pushed(reference, total, len(sent), sum(1 for size in done if size < 0))
+        reference = f"{registry.host}/{repository}@{image.digest}"
+        return Pushed(reference, sum(sent), len(sent) - 2, sum(1 for size in done if size < 0))
 
     def _small(self, registry: Registry, repository: str, digest: str, data: bytes) -> int:
         if registry.has(repository, digest):
@@ -98,14 +121,18 @@ class Pusher:
     def _sources(self, host: str, repository: str, blob: Blob, image: Image) -> list[str]:
         base = parse(image.base.reference)
         own = [base.repository] if base.host == host and blob in image.base.layers else []
-        known = self._cache.note("places", f"{host} {blob.digest}", list[str]) or []
-        return [one for one in dict.fromkeys([*own, *known]) if one != repository]
+        known = self._seen(host, blob.digest)
+        return [one for one in dict.fromkeys([*own, *sorted(known, key=lambda one: -known[one])]) if one != repository]
+
+    def _seen(self, host: str, digest: str) -> dict[str, float]:
+        """Return the repositories in which a blob was seen, each with the time."""
+        return self._cache.note("places", f"{host} {digest}", dict[str, float]) or {}
 
     def _note(self, host: str, repository: str, digest: str) -> None:
         with self._lock:
-            known = self._cache.note("places", f"{host} {digest}", list[str]) or []
-            if repository not in known:
-                self._cache.keep_note("places", f"{host} {digest}", [repository, *known][:8])
+            known = self._seen(host, digest) | {repository: time.time()}
+            newest = sorted(known, key=lambda one: -known[one])[:_KEPT_PLACES]
+            self._cache.keep_note("places", f"{host} {digest}", {one: known[one] for one in newest})
 
 
 def fetch(registry: Registry, repository: str, blob: Blob, cache: ImageCache) -> Path:

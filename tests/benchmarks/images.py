@@ -33,14 +33,17 @@ def main() -> bool:
     """Measure and print; tell whether the bars are kept."""
     with tempfile.TemporaryDirectory(prefix="nbkube-images-") as name:
         folder = Path(name)
+        layers = [registries.debian_layer().read_bytes(), _pip_layer()]  # before the cache is another one
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         os.environ.setdefault("UV_CACHE_DIR", str(Path("~/.cache/uv").expanduser()))
         with registries.running(folder / "registry") as host:
-            layers = [registries.debian_layer().read_bytes(), _pip_layer()]
             base = registries.push_base(host, "debian", layers)
             ours, theirs = Ours(folder, host, base), Theirs(folder, host, base)
-            theirs.wheels(ours.lock(base))
-            return show("Images of numpy, scikit-learn, pandas", _measure(ours, theirs, folder))
+            try:
+                theirs.wheels(ours.lock(base))
+                return show("Images of numpy, scikit-learn, pandas", _measure(ours, theirs, folder))
+            finally:
+                theirs.close()
 
 
 def _measure(ours: Ours, theirs: Theirs, folder: Path) -> list[Line]:
@@ -73,8 +76,8 @@ def _measure(ours: Ours, theirs: Theirs, folder: Path) -> list[Line]:
         Line("  bytes sent beyond the project's files", (baked_sent - ours.code()) / 1e3, "kB", 20),
         Line("  buildah takes longer", their_edited / baked, "x", 10, at_least=True),
         Line("one requirement more (lightgbm)", more, "s"),
-        Line("  bytes sent beyond its layer", (more_sent - layer) / 1e3, "kB", 25),
-        Line("  bytes sent beyond its wheel", (more_sent - wheel) / 1e3, "kB"),
+        Line("  bytes sent beyond its layer", (more_sent - layer) / 1e3, "kB"),
+        Line("  bytes sent beyond its wheel", (more_sent - wheel) / 1e3, "kB", 25),
         Line("  buildah", their_more, "s"),
         Line("  buildah takes longer", their_more / more, "x", 20, at_least=True),
         Line("second project in the registry, layers sent", second.last.layers_sent, "", 0),
@@ -182,6 +185,11 @@ class Theirs:
         self._edits += 1
         (self._context / "code").mkdir(exist_ok=True)
         (self._context / "code" / "main.py").write_text(f"x = {self._edits}\n")
+
+    def close(self) -> None:
+        """Remove all that is mounted."""
+        self._buildah("rm", "--all")
+        subprocess.run(["umount", str(self._folder / "root" / "overlay")], check=False, capture_output=True)
 
     def forget(self) -> None:
         """Forget all images."""

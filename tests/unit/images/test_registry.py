@@ -134,6 +134,21 @@ def test_a_failed_push_leaves_no_image(builder: Make, registry_host: str, monkey
     assert tags.status == 404 or not tags.json()["tags"]
 
 
+def test_a_layer_that_the_registry_lost_meanwhile_is_sent_again(builder: Make, registry_host: str) -> None:
+    """Layers seen a moment ago are not asked for; the registry's refusal of the manifest tells that one is gone."""
+    maker = builder(registry=f"{registry_host}/lost")
+    first = maker.prepare(environment(["alpha"]))
+    maker.push(first)
+    assert first.image is not None
+    lost = first.image.own[0]
+    place = f"http://{registry_host}/v2/lost/nbkube-steps/blobs/{lost}"
+    assert urllib3.request("DELETE", place).status == 202
+    second = maker.push(maker.prepare(environment(["alpha", "beta"])))
+    assert second.layers_sent > 0
+    assert urllib3.request("HEAD", place).status == 200
+    assert _open(registry_host).has_manifest("lost/nbkube-steps", second.digest)
+
+
 # -- keys --------------------------------------------------------------------------------------------------------------
 
 

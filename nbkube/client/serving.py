@@ -201,7 +201,11 @@ class Serving(Project):
         from nbkube.serving.local import LocalEndpoints
 
         endpoints, here = self._endpoints(), self._local_endpoints().all()
-        return here if isinstance(endpoints, LocalEndpoints) else [*endpoints.all(), *here]
+        if isinstance(endpoints, LocalEndpoints):
+            return here
+        there = endpoints.all()
+        names = {one.name for one in there}
+        return [*there, *(one for one in here if one.name not in names)]
 
     def endpoint(self, name: str) -> tuple[Endpoint, Statistics]:
         """Return an endpoint that is being served, and what it has done.

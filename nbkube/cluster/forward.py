@@ -114,7 +114,8 @@ def ask_pod(cluster: Cluster, pod: str, port: int, body: bytes, seconds: float =
     except (ApiException, HTTPError, WebSocketException, http.client.HTTPException) as error:
         raise OSError(str(error).strip().split("\n")[0] or type(error).__name__) from None
     finally:
+        # The package's thread is over, and leaves its connection open, where the pod has closed first.
+        left = ports is not None and ports.local_ports[port].python.fileno() == -1
         connection.close()
-        # The package's thread leaves its connection open where the pod has closed first.
-        if ports is not None and ports.local_ports[port].python.fileno() == -1:
+        if left:
             ports.websocket.shutdown()

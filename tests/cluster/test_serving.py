@@ -245,7 +245,7 @@ def _one_of_two(api: Api, namespace: str, role: str) -> str:
 
 def _under_load(url: str, work: Callable[[], None]) -> list[Answer]:
     """Do something while requests come at a steady rate; return all answers."""
-    loop = OpenLoop(url, lambda _: request_of(url, BODY))
+    loop = OpenLoop(url, lambda _: request_of(url, BODY), keep=True)
     ended = threading.Event()
 
     async def run() -> None:

@@ -7,17 +7,15 @@ import signal
 import socket
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
-from typing import Any
-
-import msgspec
 
 from nbkube.engines.detached import BASE, BUSY, ENDED, GOING, POKE, load_submission, locked, log_path
 from nbkube.engines.local import LocalEngine, LocalRun
 from nbkube.engines.model import Submission
+from nbkube.engines.registering import registering
 from nbkube.errors import NbkubeError
 from nbkube.runs import Phase, Recorder, RunStore
 from nbkube.runtime.spawning import TemplateProcess
@@ -93,7 +91,8 @@ class _Supervision:
         except NbkubeError as error:
             self._recorder({"event": "run-ended", "phase": Phase.FAILED, "reason": str(error)})
             return
-        run = LocalEngine(self._store, self._work, view, self._ahead).submit(self._submission, self._listen)
+        listen = registering(self._store, self._submission, self._recorder)
+        run = LocalEngine(self._store, self._work, view, self._ahead).submit(self._submission, listen)
         listener = threading.Thread(target=self._obey, args=(run,), name="requests", daemon=True)
         listener.start()
         self._requests.put(POKE)  # something may have been asked already
@@ -105,24 +104,6 @@ class _Supervision:
             traceback.print_exc()
         self._requests.put(None)
         listener.join()
-
-    def _listen(self, event: Mapping[str, Any]) -> None:
-        """Record what the engine tells. The models of a run that has succeeded are registered before it has ended."""
-        if event["event"] == "run-ended" and event["phase"] == Phase.SUCCEEDED:
-            for message in self._register_models(event.get("metrics", {})):
-                self._recorder({"event": "warning", "message": f"not registered: {message}"})
-        self._recorder(event)
-
-    def _register_models(self, metrics: Mapping[str, Any]) -> Iterable[str]:
-        units = self._submission.units
-        wanted = {one.program.unit: one.options.model for one in units if one.options.model}
-        if not wanted:
-            return ()
-        from nbkube.models.publish import register_all
-
-        state = msgspec.structs.replace(self._runs.load(self._run_id), metrics=dict(metrics))
-        programs = {one.program.unit: one.program for one in units}
-        return register_all(self._store, state, wanted, programs, self._submission.cwd)
 
     def _signalled(self, number: int, _: FrameType | None) -> None:
         self._requests.put(signal.Signals(number))

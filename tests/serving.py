@@ -18,14 +18,18 @@ from nbkube.serving.local import LocalEndpoints
 from nbkube.serving.model import Endpoint, Routing, ServerTask
 from nbkube.state.namespace import Namespace
 from nbkube.state.publish import publish
-from nbkube.storage import open_store
+from nbkube.storage import ObjectStore, open_store
 
 FOURFOLD = "def predict(rows):\n    return rows.sum(axis=1) * 0 + {}"
 
 
 def function_model(folder: Path, name: str, source: str, example: Any, entry: str = "predict") -> ModelVersion:
     """Register a function, given by its source, as a model in the store of a folder."""
-    store = open_store(folder)
+    return function_of(open_store(folder), name, source, example, entry)
+
+
+def function_of(store: ObjectStore, name: str, source: str, example: Any, entry: str = "predict") -> ModelVersion:
+    """Register a function, given by its source, as a model in a store."""
     space = Namespace({}, store)
     exec(compile(source, "<test>", "exec"), space)
     task = ExportTask(store.url, name, source=entry, bindings=publish(space).outputs, given=example)
@@ -34,7 +38,12 @@ def function_model(folder: Path, name: str, source: str, example: Any, entry: st
 
 def constant(folder: Path, name: str, number: int) -> ModelVersion:
     """Register a model that takes rows of two numbers and answers with a number of its own."""
-    return function_model(folder, name, FOURFOLD.format(number), {"input": [[1.0, 2.0]]})
+    return constant_of(open_store(folder), name, number)
+
+
+def constant_of(store: ObjectStore, name: str, number: int) -> ModelVersion:
+    """Register such a model in a store."""
+    return function_of(store, name, FOURFOLD.format(number), {"input": [[1.0, 2.0]]})
 
 
 def task_of(folder: Path, name: str, version: int = 1, **more: Any) -> ServerTask:

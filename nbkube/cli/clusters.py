@@ -125,9 +125,11 @@ def manifests(
     capacity: Annotated[
         bool, typer.Option("--capacity", help="Also let them see nodes, and the pods of all namespaces.")
     ] = False,
+    serving: Annotated[bool, typer.Option("--serving", help="Also let them serve models.")] = False,
 ) -> None:
     """Print what an admin applies once: nbkube profile manifests lab | kubectl apply --filename -"""
-    text = _client(name).manifests(namespace, users=user or (), groups=group or (), capacity=capacity)
+    client = _client(name)
+    text = client.manifests(namespace, users=user or (), groups=group or (), capacity=capacity, serving=serving)
     write(text, end="")
 
 

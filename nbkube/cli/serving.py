@@ -16,7 +16,7 @@ from nbkube.errors import NbkubeError
 if TYPE_CHECKING:
     from nbkube.client import Client
     from nbkube.models import ModelVersion, Tensor
-    from nbkube.serving.model import Endpoint, Routing
+    from nbkube.serving.model import Endpoint, Pods, Routing
 
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.", show_default=False)]
 Store = Annotated[
@@ -215,7 +215,10 @@ def serve(
         int, typer.Option("--port", metavar="N", min=0, max=65535, help="The port (default: a free one).")
     ] = 0,
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen at.")] = "127.0.0.1",
-    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, max=64, help="Processes that predict.")] = 2,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, max=64, help="Processes that predict (default: 2, 1 in a pod)."),
+    ] = None,
     token: Annotated[bool, typer.Option("--token", help="Ask callers for the token in NBKUBE_ENDPOINT_TOKEN.")] = False,
     log: Annotated[
         float,
@@ -229,10 +232,25 @@ def serve(
     limit: Annotated[int, typer.Option("--limit", metavar="MIB", min=1, help="The largest request.")] = 32,
     trust: Trust = "",
     profile: Profile = "",
+    image: Annotated[
+        str, typer.Option("--image", metavar="REFERENCE", help="On a cluster: the image (default: the profile's).")
+    ] = "",
+    replicas: Annotated[
+        str,
+        typer.Option("--replicas", metavar="MIN[:MAX]", help="On a cluster: pods of a version, up to MAX under load."),
+    ] = "1:3",
+    cpu: Annotated[str, typer.Option("--cpu", metavar="CORES", help="On a cluster: CPUs of a pod.")] = "",
+    memory: Annotated[str, typer.Option("--memory", metavar="SIZE", help="On a cluster: memory of a pod.")] = "",
+    gpu: Annotated[
+        list[str] | None, typer.Option("--gpu", metavar="COUNT | DEVICE=COUNT", help="On a cluster: GPUs of a pod.")
+    ] = None,
     store: Store = None,
     json: AsJson = False,
 ) -> None:
-    """Serve a model. It is ready when it has answered a real request; without --detach it ends with Ctrl-C."""
+    """Serve a model. It is ready when it has answered a real request; without --detach it ends with Ctrl-C.
+
+    With a profile that has a cluster it is served there, and reached as the profile says.
+    """
     from nbkube.serving.model import Limits, RequestLog
 
     client = _client(store, profile)
@@ -246,6 +264,7 @@ def serve(
         trust=trust,
         limits=Limits(body=limit << 20, seconds=timeout),
         log=RequestLog(share=log, redact=tuple(redact or ())),
+        pods=pods_of(image, replicas, cpu, memory, gpu or []),
         tell=_quiet if json else _told,
     )
     if json:
@@ -261,7 +280,31 @@ def _quiet(_: Mapping[str, Any]) -> None:
 
 
 def _told(news: Mapping[str, Any]) -> None:
-    tell(f"{news['phase']}: {news['url']}")
+    tell(one_line(f"{news['phase']}: {news.get('message') or news.get('url', '')}"))
+
+
+def pods_of(image: str, replicas: str, cpu: str, memory: str, gpu: list[str]) -> Pods:
+    """Return what the pods of an endpoint are made of, from texts as people type them."""
+    from nbkube.errors import NotebookError, Place
+    from nbkube.pipeline.options import merge, settings_of
+    from nbkube.serving.model import Pods
+
+    least, _, most = replicas.partition(":")
+    if not least.isdigit() or not (most or least).isdigit() or not 1 <= int(least) <= int(most or least) <= 1000:
+        raise NbkubeError(f"--replicas {replicas[:40]!r} is no number of pods. Fix: write 2, or 1:3 for one to three.")
+    given = {key: text for key, text in (("image", image), ("cpu", cpu), ("memory", memory), ("gpu", gpu)) if text}
+    settings, faults = settings_of(given, "the request", Place("serve"))
+    options, more = merge(settings)
+    if faults or more:
+        raise NotebookError(diagnostics=[*faults, *more])
+    return Pods(
+        image=options.image,
+        replicas=int(least),
+        most=int(most or least),
+        cpu=options.cpu,
+        memory=options.memory,
+        gpu=dict(options.gpu),
+    )
 
 
 def _token() -> str:
@@ -295,8 +338,12 @@ def _until_interrupted(client: Client, endpoint: Endpoint) -> int:
 
     signal.signal(signal.SIGTERM, ended)
     try:
-        while any(one.name == endpoint.name and one.phase == "Ready" for one in client.endpoints()):
-            time.sleep(0.3)
+        pause = 5.0 if endpoint.namespace else 0.3
+        while any(
+            one.name == endpoint.name and one.namespace == endpoint.namespace and one.phase in ("Ready", "Starting")
+            for one in client.endpoints()
+        ):
+            time.sleep(pause)
     except KeyboardInterrupt:
         client.stop_endpoint(endpoint.name)
         tell(f"{endpoint.name} is stopped.")
@@ -312,11 +359,12 @@ def predict(
         str, typer.Argument(metavar="[DATA]", help="Rows or a request, as JSON, @FILE, or - (default: the example).")
     ] = "",
     version: VersionNumber = None,
+    profile: Profile = "",
     store: Store = None,
     json: AsJson = False,
 ) -> None:
     """Ask an endpoint and print its answer. Text that is no JSON is one example."""
-    answer = _client(store).predict(name, given(data), version=version)
+    answer = _client(store, profile).predict(name, given(data), version=version)
     if json or not isinstance(answer, dict) or "outputs" not in answer:
         _write_json(answer)
         return
@@ -355,17 +403,17 @@ def given(data: str) -> Any:
 
 @_endpoints.callback()
 @guarded
-def endpoints(context: typer.Context, json: AsJson = False) -> None:
+def endpoints(context: typer.Context, profile: Profile = "", json: AsJson = False) -> None:
     """List the endpoints, or work with one."""
     if context.invoked_subcommand is None:
-        _list_endpoints(_client(), json=json)
+        _list_endpoints(_client(profile=profile), json=json)
 
 
 @_endpoints.command("list")
 @guarded
-def list_endpoints(json: AsJson = False) -> None:
+def list_endpoints(profile: Profile = "", json: AsJson = False) -> None:
     """List the endpoints."""
-    _list_endpoints(_client(), json=json)
+    _list_endpoints(_client(profile=profile), json=json)
 
 
 def _list_endpoints(client: Client, *, json: bool) -> None:
@@ -380,9 +428,10 @@ def _list_endpoints(client: Client, *, json: bool) -> None:
     if not found:
         tell("Nothing is being served. Next: nbkube models, then nbkube serve MODEL")
         return
-    drawn = table(("endpoint", "version", "state", "url", "since"), right=("version",))
+    drawn = table(("endpoint", "version", "state", "where", "url", "since"), right=("version",))
     for one in found:
-        drawn.add_row(one.name, _routed(one.routing), one.phase, one.url, moment(one.started))
+        where = f"{one.profile}/{one.namespace}" if one.namespace else "here"
+        drawn.add_row(one.name, _routed(one.routing), one.phase, where, one.url, moment(one.started))
     draw(drawn)
 
 
@@ -397,16 +446,16 @@ def _routed(routing: Routing) -> str:
 
 @_endpoints.command()
 @guarded
-def stop(name: ModelName, json: AsJson = False) -> None:
+def stop(name: ModelName, profile: Profile = "", json: AsJson = False) -> None:
     """Let an endpoint finish what it has and end."""
-    _tell_change(_client().stop_endpoint(name), json=json)
+    _tell_change(_client(profile=profile).stop_endpoint(name), json=json)
 
 
 @_endpoints.command()
 @guarded
-def rollback(name: ModelName, json: AsJson = False) -> None:
+def rollback(name: ModelName, profile: Profile = "", json: AsJson = False) -> None:
     """Go back to the version that answered before, or away from a canary."""
-    _tell_change(_client().rollback_endpoint(name), json=json)
+    _tell_change(_client(profile=profile).rollback_endpoint(name), json=json)
 
 
 @_endpoints.command()
@@ -418,10 +467,11 @@ def canary(
     sticky: Annotated[
         str, typer.Option("--sticky", metavar="HEADER", help="Requests with one value of this header get one version.")
     ] = "",
+    profile: Profile = "",
     json: AsJson = False,
 ) -> None:
     """Let another version answer a share of the requests."""
-    _tell_change(_client().canary(name, version, share / 100, sticky=sticky), json=json)
+    _tell_change(_client(profile=profile).canary(name, version, share / 100, sticky=sticky), json=json)
 
 
 @_endpoints.command()
@@ -429,19 +479,20 @@ def canary(
 def shadow(
     name: ModelName,
     version: Annotated[int, typer.Argument(metavar="VERSION", min=0, help="The version that gets copies; 0 ends it.")],
+    profile: Profile = "",
     json: AsJson = False,
 ) -> None:
     """Send copies of requests to another version and keep what it answers differently."""
-    _tell_change(_client().shadow(name, version), json=json)
+    _tell_change(_client(profile=profile).shadow(name, version), json=json)
 
 
 @_endpoints.command()
 @guarded
-def history(name: ModelName, json: AsJson = False) -> None:
+def history(name: ModelName, profile: Profile = "", json: AsJson = False) -> None:
     """Show what was done with an endpoint."""
     from nbkube.cli.tables import draw, moment, table
 
-    found = _client().endpoint_history(name)
+    found = _client(profile=profile).endpoint_history(name)
     if json:
         _write_json(found)
         return
@@ -464,12 +515,13 @@ def bench(
     name: ModelName,
     rate: Annotated[float, typer.Option("--rate", metavar="N", min=1, max=20000, help="Requests a second.")] = 100.0,
     seconds: Annotated[float, typer.Option("--seconds", metavar="N", min=1, max=600, help="How long.")] = 10.0,
+    profile: Profile = "",
     json: AsJson = False,
 ) -> None:
     """Measure latency: send the example at a steady rate, however slow the answers are."""
     from nbkube.cli.tables import drawable
 
-    found = _client().bench_endpoint(name, rate=rate, seconds=seconds)
+    found = _client(profile=profile).bench_endpoint(name, rate=rate, seconds=seconds)
     if json:
         _write_json(found)
     else:

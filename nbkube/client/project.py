@@ -122,9 +122,15 @@ class Project:
         return add_profile(user_file() if for_user else self._root() / FILE, name, settings)
 
     def manifests(
-        self, namespace: str = "", *, users: Sequence[str] = (), groups: Sequence[str] = (), capacity: bool = False
+        self,
+        namespace: str = "",
+        *,
+        users: Sequence[str] = (),
+        groups: Sequence[str] = (),
+        capacity: bool = False,
+        serving: bool = False,
     ) -> str:
-        """Return as YAML what an admin applies so that the profile's namespace can run notebooks.
+        """Return as YAML what an admin applies so that the profile's namespace can run notebooks, and serve models.
 
         Raises:
             ProfileError: no namespace is named.
@@ -132,7 +138,7 @@ class Project:
         from nbkube.profiles.manifests import as_yaml, manifests
 
         profile = self.profile()
-        found = manifests(profile, namespace, users=users, groups=groups, capacity=capacity)
+        found = manifests(profile, namespace, users=users, groups=groups, capacity=capacity, serving=serving)
         return as_yaml(profile, found)
 
     def cluster(self) -> Cluster:

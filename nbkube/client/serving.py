@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from nbkube.models import ModelRegistry, ModelVersion
     from nbkube.serving.load import Measured
     from nbkube.serving.local import LocalEndpoints
-    from nbkube.serving.model import Change, Endpoint, Limits, RequestLog, Statistics
+    from nbkube.serving.model import Change, Endpoint, Limits, Pods, RequestLog, Statistics
+    from nbkube.serving.remote import ClusterEndpoints
 
 TOKEN = "NBKUBE_ENDPOINT_TOKEN"
 """The environment variable with the token that callers of an endpoint send, or are asked for."""
@@ -99,31 +100,41 @@ class Serving(Project):
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        workers: int = 2,
+        workers: int | None = None,
         token: str = "",
         trust: str = "",
         limits: Limits | None = None,
         log: RequestLog | None = None,
+        pods: Pods | None = None,
         tell: Callable[[Mapping[str, Any]], None] = _silent,
     ) -> Endpoint:
-        """Serve a version of a model (by default the newest) on this machine; return when it has predicted its example.
+        """Serve a version of a model (by default the newest) where the profile says; return when it has predicted its
+        example.
 
-        An endpoint that is being served already goes over to the version without losing a request. The server is a
-        process of its own, which outlives this one.
+        An endpoint that is being served already goes over to the version without losing a request. On this machine the
+        server is a process of its own, which outlives this one; on a cluster `pods` says what its pods are made of. A
+        model of the profile in force that the profile named for this client does not have is copied into its store.
 
         Raises:
             NotFoundError: there is no such model or version.
             ConsentError: the model runs code, and nobody has agreed to that; `trust` is its digest.
-            ServingError: it cannot be loaded; says why.
+            ServingError: it cannot be served; says why.
+            ProfileError: the profile does not say enough for a cluster.
+            ClusterError: the cluster cannot be reached.
         """
         from nbkube.models import consent
+        from nbkube.serving.local import LocalEndpoints
         from nbkube.serving.model import Limits, RequestLog, Routing, ServerTask
 
         _check_installed()
-        chosen = self.model(name, version)
+        chosen = self._brought(name, version, tell)
         if chosen.runs_code:
             consent.require(f"model {name} version {chosen.version} ({chosen.format})", chosen.digest, trust)
         endpoints = self._endpoints()
+        limits, log = limits or Limits(), log or RequestLog()
+        if not isinstance(endpoints, LocalEndpoints):
+            made_of = self._pods(chosen, pods, workers or 1, limits, log)
+            return endpoints.start(name, chosen.version, made_of, tell, port=port, token=token)
         going = next((one for one in endpoints.all() if one.name == name and one.phase == "Ready"), None)
         if going is not None:
             tell({"phase": "Switching", "url": going.url})
@@ -134,16 +145,67 @@ class Serving(Project):
             routing=Routing(chosen.version),
             host=host,
             port=port,
-            workers=workers,
-            limits=limits or Limits(),
-            log=log or RequestLog(),
+            workers=workers or 2,
+            limits=limits,
+            log=log,
             token=token,
         )
         return endpoints.start(task, tell)
 
+    def _brought(self, name: str, version: int | None, tell: Callable[[Mapping[str, Any]], None]) -> ModelVersion:
+        """Return a version in the store of this client's profile, copied there from that of the profile in force.
+
+        Without a number the one made last counts, wherever it is; a number means first a version that is there.
+        """
+        from nbkube.models.copying import copy_version
+
+        registry = self._registry()
+        here = None if self._store_url or not self._profile_name else Serving(self._project)
+        source = here._store() if here is not None else self._store()
+        if here is None or source.url == self._store().url:
+            return registry.get(name, version)
+        known, ours = registry.versions(name), here._registry().versions(name)
+        if version is not None:
+            if any(one.version == version for one in known):
+                return registry.get(name, version)
+            chosen = here._registry().get(name, version)
+        else:
+            if not ours or (known and known[-1].created >= ours[-1].created):
+                return registry.get(name)
+            chosen = ours[-1]
+        copied = copy_version(source, self._store(), chosen)
+        tell(
+            {"phase": "Copied", "message": f"{name} version {chosen.version} of here is version {copied.version} there"}
+        )
+        return copied
+
+    def _pods(self, chosen: ModelVersion, pods: Pods | None, workers: int, limits: Limits, log: RequestLog) -> Pods:
+        from nbkube.serving.model import Pods
+
+        profile = self.profile()
+        wanted = pods or Pods(image="")
+        image = wanted.image or profile.serve.image or profile.image
+        if not image:
+            libraries = ", ".join(f"{key}=={value}" for key, value in chosen.libraries.items())
+            raise NbkubeError(
+                f"no image is named for the pods of {chosen.name}. It must hold nbkube[serve] and {libraries}. Fix: "
+                f"add --image REFERENCE, or write serve.image below [profiles.{profile.name}] in nbkube.toml"
+            )
+        import msgspec
+
+        return msgspec.structs.replace(wanted, image=image, workers=workers, limits=limits, log=log)
+
     def endpoints(self) -> list[Endpoint]:
-        """Return the endpoints of this project on this machine, those that have stopped included."""
-        return self._endpoints().all()
+        """Return the endpoints of this project: on this machine, those that have stopped included, and those on the
+        profile's cluster."""
+        from nbkube.serving.local import LocalEndpoints
+
+        endpoints, here = self._endpoints(), self._local_endpoints().all()
+        if isinstance(endpoints, LocalEndpoints):
+            return here
+        there = endpoints.all()
+        names = {one.name for one in there}
+        return [*there, *(one for one in here if one.name not in names)]
 
     def endpoint(self, name: str) -> tuple[Endpoint, Statistics]:
         """Return an endpoint that is being served, and what it has done.
@@ -151,7 +213,7 @@ class Serving(Project):
         Raises:
             NotFoundError: it is not being served.
         """
-        return self._endpoints().order(name, "status")
+        return self._endpoints(name).order(name, "status")
 
     def stop_endpoint(self, name: str) -> Endpoint:
         """Let an endpoint finish what it has and end.
@@ -159,7 +221,7 @@ class Serving(Project):
         Raises:
             NotFoundError: there is no such endpoint.
         """
-        return self._endpoints().stop(name)
+        return self._endpoints(name).stop(name)
 
     def rollback_endpoint(self, name: str) -> Endpoint:
         """Go back to the version that answered before, or away from a canary.
@@ -168,7 +230,7 @@ class Serving(Project):
             NotFoundError: it is not being served.
             ServingError: there is nothing to go back to.
         """
-        return self._endpoints().order(name, "rollback")[0]
+        return self._endpoints(name).order(name, "rollback")[0]
 
     def canary(self, name: str, version: int, share: float, *, sticky: str = "") -> Endpoint:
         """Let another version answer a share (0 to 1) of the requests; 0 ends it.
@@ -176,13 +238,13 @@ class Serving(Project):
         With `sticky`, the name of a header, all requests with one value of it get the same version.
         """
         self._allowed(name, version)
-        return self._endpoints().order(name, "canary", version=version, share=share, sticky=sticky)[0]
+        return self._endpoints(name).order(name, "canary", version=version, share=share, sticky=sticky)[0]
 
     def shadow(self, name: str, version: int) -> Endpoint:
         """Send a copy of each request to another version, and write down where it answers differently; 0 ends it."""
         if version:
             self._allowed(name, version)
-        return self._endpoints().order(name, "shadow", version=version)[0]
+        return self._endpoints(name).order(name, "shadow", version=version)[0]
 
     def _allowed(self, name: str, version: int) -> None:
         from nbkube.models import consent
@@ -209,7 +271,7 @@ class Serving(Project):
         """
         from nbkube.serving import requests
 
-        endpoint = self._endpoints().get(name)
+        endpoint = self._endpoints(name).get(name)
         if value is None:
             value = list(self.model(name, endpoint.version).example)
         body, in_protocol = requests.body_of(value)
@@ -226,7 +288,7 @@ class Serving(Project):
         from nbkube.serving.load import measure
         from nbkube.serving.requests import body_of, infer_url
 
-        endpoint = self._endpoints().get(name)
+        endpoint = self._endpoints(name).get(name)
         body, _ = body_of(list(self.model(name, endpoint.version).example))
         token = token or os.environ.get(TOKEN, "")
         return measure(infer_url(endpoint.url, name), body, rate=rate, seconds=seconds, token=token)
@@ -236,10 +298,26 @@ class Serving(Project):
 
         return ModelRegistry(self._store())
 
-    def _endpoints(self) -> LocalEndpoints:
+    def _endpoints(self, name: str = "") -> LocalEndpoints | ClusterEndpoints:
+        """Return the endpoints of the profile; those of this machine if one of this name is served here alone."""
+        profile = self.profile()
+        here = self._local_endpoints()
+        if profile.engine != "argo":
+            return here
+        from nbkube.serving.remote import ClusterEndpoints
+
+        cluster = ClusterEndpoints(self.cluster(), profile, self._store(), self._work() / "forwards")
+        if name and here.is_ready(name) and all(one.name != name for one in cluster.all()):
+            return here
+        return cluster
+
+    def _local_endpoints(self) -> LocalEndpoints:
         from nbkube.serving.local import LocalEndpoints
 
-        return LocalEndpoints(self._root() / STORE_FOLDER / "work")
+        return LocalEndpoints(self._work())
+
+    def _work(self) -> Path:
+        return self._root() / STORE_FOLDER / "work"
 
 
 def _versions_of(endpoint: Endpoint) -> Iterable[int]:

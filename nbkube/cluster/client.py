@@ -257,12 +257,15 @@ class Cluster:
         Raises:
             kubernetes' ApiException: the API server does not open it.
         """
+        return self.port_forward(pod, port).socket(port)
+
+    def port_forward(self, pod: str, port: int) -> Any:
+        """Return the `kubernetes` package's way to a port of a pod. Raises what `open_port` does."""
         from kubernetes.client import ApiClient, CoreV1Api
         from kubernetes.stream import portforward
 
         api = CoreV1Api(ApiClient(self._connection.settings))
-        ports = portforward(api.connect_get_namespaced_pod_portforward, pod, self.namespace, ports=str(port))
-        return ports.socket(port)
+        return portforward(api.connect_get_namespaced_pod_portforward, pod, self.namespace, ports=str(port))
 
     # -- what we may do --------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nbkube.errors import ClusterError
@@ -20,7 +21,7 @@ class Forward:
 
     Args:
         cluster: where the pod is, in the namespace for objects that name none.
-        pod: its name.
+        pod: its name, or what tells for each connection which pod it goes to ("" for none, which ends it).
         port: the port in the pod.
         local_port: the port here; 0 takes one that is free.
 
@@ -28,7 +29,7 @@ class Forward:
         ClusterError: the local port is taken.
     """
 
-    def __init__(self, cluster: Cluster, pod: str, port: int, local_port: int = 0) -> None:
+    def __init__(self, cluster: Cluster, pod: str | Callable[[], str], port: int, local_port: int = 0) -> None:
         self._cluster = cluster
         self._pod = pod
         self._port = port
@@ -41,7 +42,7 @@ class Forward:
             raise ClusterError(f"port {local_port} of this machine: {error.strerror}. Choose another one.") from error
         self._listener.listen()
         self.local_port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, name=f"nbkube-forward-{pod}", daemon=True).start()
+        threading.Thread(target=self._accept, name="nbkube-forward", daemon=True).start()
 
     def __enter__(self) -> Forward:
         return self
@@ -70,7 +71,10 @@ class Forward:
         from websocket import WebSocketException
 
         with contextlib.closing(here), contextlib.suppress(ApiException, HTTPError, WebSocketException, OSError):
-            there = self._cluster.open_port(self._pod, self._port)
+            pod = self._pod if isinstance(self._pod, str) else self._pod()
+            if not pod:
+                return
+            there = self._cluster.open_port(pod, self._port)
             with contextlib.closing(there):
                 back = threading.Thread(target=_pump, args=(there, here), daemon=True)
                 back.start()
@@ -84,3 +88,34 @@ def _pump(source: Any, target: Any) -> None:
             target.sendall(data)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)
+
+
+def ask_pod(cluster: Cluster, pod: str, port: int, body: bytes, seconds: float = 60.0) -> tuple[int, bytes]:
+    """Send JSON to a port of a pod's own loopback, through the API server; return status and body of the answer.
+
+    Raises:
+        OSError: the pod is gone, or nothing listens there (yet).
+    """
+    import http.client
+
+    from kubernetes.client.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+    from websocket import WebSocketException
+
+    connection = http.client.HTTPConnection("localhost", timeout=seconds)
+    ports: Any = None
+    try:
+        ports = cluster.port_forward(pod, port)
+        connection.sock = ports.socket(port)
+        connection.sock.settimeout(seconds)
+        connection.request("POST", "/", body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, response.read()
+    except (ApiException, HTTPError, WebSocketException, http.client.HTTPException) as error:
+        raise OSError(str(error).strip().split("\n")[0] or type(error).__name__) from None
+    finally:
+        # The package's thread is over, and leaves its connection open, where the pod has closed first.
+        left = ports is not None and ports.local_ports[port].python.fileno() == -1
+        connection.close()
+        if left:
+            ports.websocket.shutdown()

@@ -30,8 +30,12 @@ class Kind(msgspec.Struct, frozen=True):
         return self.api_version.rpartition("/")[0]
 
 
+AUTOSCALER = Kind("autoscaling/v2", "HorizontalPodAutoscaler")
+BUDGET = Kind("policy/v1", "PodDisruptionBudget")
 CONFIG_MAP = Kind("v1", "ConfigMap")
+DEPLOYMENT = Kind("apps/v1", "Deployment")
 EVENT = Kind("v1", "Event")
+INGRESS = Kind("networking.k8s.io/v1", "Ingress")
 LIMIT_RANGE = Kind("v1", "LimitRange")
 NAMESPACE = Kind("v1", "Namespace")
 NODE = Kind("v1", "Node")

@@ -7,17 +7,15 @@ import signal
 import socket
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
-from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from nbkube.engines.detached import BASE, BUSY, ENDED, GOING, POKE, load_submission, locked, log_path
 from nbkube.engines.local import LocalEngine, LocalRun
 from nbkube.engines.model import Submission
+from nbkube.engines.registering import registering
 from nbkube.errors import NbkubeError
 from nbkube.runs import Phase, Recorder, RunStore
 from nbkube.runtime.spawning import TemplateProcess
@@ -26,9 +24,6 @@ from nbkube.state.recycling import remove_tree
 from nbkube.state.snapshot import FileView, snapshot
 from nbkube.storage import open_store
 from nbkube.storage.model import ObjectStore
-
-if TYPE_CHECKING:
-    from nbkube.models.publish import Exporter
 
 
 def supervise(
@@ -80,9 +75,6 @@ class _Supervision:
         self._recorder: Recorder = self._runs.recorder(run_id)
         self._requests: SimpleQueue[signal.Signals | None] = SimpleQueue()
         self._started = 0.0
-        units = self._submission.units
-        self._models = {one.program.unit: one.options.model for one in units if one.options.model}
-        self._exporters: dict[str, Exporter] = {}
 
     def carry_out(self, begun: Callable[[], None]) -> None:
         """Run to the end; `begun` is called once the run's first event is written."""
@@ -99,7 +91,8 @@ class _Supervision:
         except NbkubeError as error:
             self._recorder({"event": "run-ended", "phase": Phase.FAILED, "reason": str(error)})
             return
-        run = LocalEngine(self._store, self._work, view, self._ahead).submit(self._submission, self._listen)
+        listen = registering(self._store, self._submission, self._recorder, soon=True)
+        run = LocalEngine(self._store, self._work, view, self._ahead).submit(self._submission, listen)
         listener = threading.Thread(target=self._obey, args=(run,), name="requests", daemon=True)
         listener.start()
         self._requests.put(POKE)  # something may have been asked already
@@ -111,34 +104,6 @@ class _Supervision:
             traceback.print_exc()
         self._requests.put(None)
         listener.join()
-
-    def _listen(self, event: Mapping[str, Any]) -> None:
-        """Record what the engine tells. The models of a run that has succeeded are registered before it has ended."""
-        if event["event"] == "started" and event["step"] in self._models:
-            self._export_soon(event["step"])
-        if event["event"] == "run-ended":
-            if event["phase"] == Phase.SUCCEEDED and self._models:
-                for message in self._register_models(event.get("metrics", {})):
-                    self._recorder({"event": "warning", "message": f"not registered: {message}"})
-            for exporter in self._exporters.values():
-                exporter.close()
-        self._recorder(event)
-
-    def _export_soon(self, step: str) -> None:
-        """Start the process that will export a step's model; it imports large libraries while the step runs."""
-        from nbkube.models.publish import Exporter
-
-        if step not in self._exporters:
-            program = next(one.program for one in self._submission.units if one.program.unit == step)
-            with contextlib.suppress(OSError):  # then it is started when it is needed
-                self._exporters[step] = Exporter(program)
-
-    def _register_models(self, metrics: Mapping[str, Any]) -> Iterable[str]:
-        from nbkube.models.publish import register_all
-
-        state = msgspec.structs.replace(self._runs.load(self._run_id), metrics=dict(metrics))
-        programs = {one.program.unit: one.program for one in self._submission.units}
-        return register_all(self._store, state, self._models, programs, self._submission.cwd, self._exporters)
 
     def _signalled(self, number: int, _: FrameType | None) -> None:
         self._requests.put(signal.Signals(number))

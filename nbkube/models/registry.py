@@ -68,6 +68,10 @@ class ModelRegistry:
                 return made
         raise NbkubeError(f"model {draft.name}: others add versions all the time. Try again.")
 
+    def keep(self, version: ModelVersion) -> None:
+        """Record a version of another store under the number that it has there, if there is none of that number."""
+        self._store.create(_record(check_model_name(version.name), version.version), _encoded(version))
+
     def remove(self, name: str, version: int) -> None:
         """Remove a version; its number is not given again, its files go with the next garbage collection."""
         self.get(name, version)

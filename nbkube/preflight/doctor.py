@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from nbkube.cluster.capacity import Capacity, survey
-from nbkube.cluster.model import NAMESPACE, SECRET, SERVICE_ACCOUNT, WORKFLOW, Kind, Manifest, Question
+from nbkube.cluster.model import DEPLOYMENT, NAMESPACE, SECRET, SERVICE_ACCOUNT, WORKFLOW, Manifest, Question
 from nbkube.errors import ClusterError, ForbiddenError, NbkubeError, NotFoundError, RefusedError, StorageError
 from nbkube.preflight.amounts import shown
 from nbkube.preflight.machine import architecture, this_machine
@@ -24,7 +24,6 @@ Verdict = Literal["ok", "warning", "fault", "unknown"]
 
 ARGO_VERSION = "v3.7.6"
 _ARGO = "https://github.com/argoproj/argo-workflows/releases/download"
-_DEPLOYMENT = Kind("apps/v1", "Deployment")
 SKEW_WARNING = 5.0
 SKEW_FAULT = 300.0
 """Seconds: S3 servers refuse requests from clocks 15 minutes off, tokens fail earlier."""
@@ -34,6 +33,16 @@ NEEDED = (
     *(Question(verb, "pods") for verb in ("get", "list", "watch")),
     Question("get", "pods", subresource="log"),
     Question("list", "events"),
+)
+
+
+NEEDED_TO_SERVE = (
+    *(Question(verb, "deployments", "apps") for verb in ("list", "create", "patch", "delete")),
+    *(Question(verb, "services") for verb in ("list", "create", "patch", "delete")),
+    *(Question(verb, "poddisruptionbudgets", "policy") for verb in ("list", "create", "patch", "delete")),
+    *(Question(verb, "horizontalpodautoscalers", "autoscaling") for verb in ("list", "create", "patch", "delete")),
+    Question("get", "pods", subresource="portforward"),
+    Question("create", "pods", subresource="portforward"),
 )
 
 
@@ -156,22 +165,33 @@ def _namespace(cluster: Cluster, profile: Profile) -> Iterator[Check]:
 
 
 def _permissions(cluster: Cluster, profile: Profile) -> Iterator[Check]:
-    missing = cluster.missing(NEEDED)
-    if not missing:
+    missing = cluster.missing((*NEEDED, *NEEDED_TO_SERVE))
+    user = _user(cluster) if missing else ""
+    needed = [one for one in missing if one in NEEDED]
+    if needed:
+        message = f"{user} may not {', '.join(map(str, needed))} in {cluster.namespace}"
+        yield Check("permissions", "fault", message, _manifests(profile, cluster, user))
+    else:
         yield Check("permissions", "ok", "run, watch and stop Workflows, read pods, logs and events")
-        return
+    if not needed and not missing:
+        yield Check("serving", "ok", "make, change and remove endpoints of models")
+    elif not needed:
+        message = f"{user} may not {', '.join(map(str, missing))} in {cluster.namespace}, which serving models needs"
+        yield Check("serving", "warning", message, _manifests(profile, cluster, user, "--serving"))
+
+
+def _user(cluster: Cluster) -> str:
     try:
-        user = cluster.identity().user
+        return cluster.identity().user
     except NbkubeError:
-        user = "USER"
-    message = f"{user} may not {', '.join(map(str, missing))} in {cluster.namespace}"
-    yield Check("permissions", "fault", message, _manifests(profile, cluster, user))
+        return "USER"
 
 
-def _manifests(profile: Profile, cluster: Cluster, user: str = "") -> str:
+def _manifests(profile: Profile, cluster: Cluster, user: str = "", more: str = "") -> str:
+    more = f" {more}" if more else ""
     whose = f" --user {user}" if user and not user.startswith("system:serviceaccount:") else ""
     where = "" if profile.namespace else f" --namespace {cluster.namespace}"
-    return f"nbkube profile manifests {profile.name}{where}{whose} | kubectl apply --filename -  (as an admin)"
+    return f"nbkube profile manifests {profile.name}{where}{whose}{more} | kubectl apply --filename -  (as an admin)"
 
 
 def _argo(cluster: Cluster) -> Iterator[Check]:
@@ -219,7 +239,7 @@ def _controller(cluster: Cluster) -> str:
     """Return the controller with its version, `absent`, or "" where we may not look."""
     for everywhere in (True, False):
         try:
-            found = cluster.list(_DEPLOYMENT, everywhere=everywhere, fields="metadata.name=workflow-controller")
+            found = cluster.list(DEPLOYMENT, everywhere=everywhere, fields="metadata.name=workflow-controller")
         except (ForbiddenError, NotFoundError):
             continue
         running = [one for one in found if (one.get("status") or {}).get("readyReplicas")]

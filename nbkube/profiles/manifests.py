@@ -10,6 +10,7 @@ from nbkube.profiles.model import NOTEBOOK_ACCOUNT, Profile
 
 Manifest = dict[str, Any]
 USER_ROLE = "nbkube-user"
+SERVING_ROLE = "nbkube-serving"
 VIEW_ROLE = "nbkube-capacity"
 _LABELS = {"app.kubernetes.io/part-of": "nbkube"}
 _READ = ["get", "list", "watch"]
@@ -34,6 +35,19 @@ USER_RULES: tuple[Manifest, ...] = (
     # Of all namespaces only this one: whether it is there, and its Pod Security.
     {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
 )
+SERVING_RULES: tuple[Manifest, ...] = (
+    {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": [*_READ, "create", "patch", "delete"]},
+    {"apiGroups": [""], "resources": ["services"], "verbs": [*_READ, "create", "patch", "delete"]},
+    {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": [*_READ, "create", "patch", "delete"]},
+    {
+        "apiGroups": ["autoscaling"],
+        "resources": ["horizontalpodautoscalers"],
+        "verbs": [*_READ, "create", "patch", "delete"],
+    },
+    {"apiGroups": ["networking.k8s.io"], "resources": ["ingresses"], "verbs": [*_READ, "create", "patch", "delete"]},
+    # Orders to endpoints, and their address on a person's machine, go through the API server.
+    {"apiGroups": [""], "resources": ["pods/portforward"], "verbs": ["get", "create"]},
+)
 VIEW_RULES: tuple[Manifest, ...] = (
     {"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["get", "list"]},
     {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get", "list"]},
@@ -48,6 +62,7 @@ def manifests(
     users: Sequence[str] = (),
     groups: Sequence[str] = (),
     capacity: bool = False,
+    serving: bool = False,
 ) -> tuple[Manifest, ...]:
     """Return the objects a namespace needs: itself with Pod Security `restricted`, accounts, and rights.
 
@@ -61,6 +76,7 @@ def manifests(
         users: users as the cluster knows them.
         groups: groups as the cluster knows them.
         capacity: also let them see nodes and the pods of all namespaces, so that what is free can be told.
+        serving: also let them make and change endpoints of models: Deployments, Services and what goes with them.
 
     Raises:
         ProfileError: neither names a namespace.
@@ -85,6 +101,9 @@ def manifests(
         _object(f"{_RBAC}/v1", "Role", USER_ROLE, where, rules=list(USER_RULES)),
         _binding("Role", USER_ROLE, where, subjects),
     ]
+    if serving:
+        found.append(_object(f"{_RBAC}/v1", "Role", SERVING_ROLE, where, rules=list(SERVING_RULES)))
+        found.append(_binding("Role", SERVING_ROLE, where, subjects))
     if capacity:
         found.append(_object(f"{_RBAC}/v1", "ClusterRole", VIEW_ROLE, rules=list(VIEW_RULES)))
         found.append(_binding("ClusterRole", VIEW_ROLE, "", subjects, f"{VIEW_ROLE}-{where}"))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from nbkube.errors import ProfileError
+
 Engine = Literal["local", "argo"]
+Exposure = Literal["port-forward", "node-port", "load-balancer", "ingress"]
 
 RUNNER_ACCOUNT = "nbkube-runner"
 NOTEBOOK_ACCOUNT = "nbkube-notebook"
@@ -39,6 +43,22 @@ class StoreAccess(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab
         found |= {"NBKUBE_STORAGE": self.files, "NBKUBE_DATA": self.data}
         return {name: value for name, value in found.items() if value}
 
+    def certificates(self) -> str:
+        """Return the text of the certificate authority's file, "" where none is named.
+
+        Raises:
+            ProfileError: the file cannot be read, or holds something else.
+        """
+        if not self.ca:
+            return ""
+        try:
+            text = Path(self.ca).expanduser().read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProfileError(f"the certificates {self.ca} of the store cannot be read: {error}") from None
+        if "PRIVATE KEY" in text or "-----BEGIN CERTIFICATE-----" not in text:
+            raise ProfileError(f"{self.ca} is no file of certificates (PEM). Name the certificate authority's alone.")
+        return text
+
 
 class DefaultResources(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
     """What a step asks for that does not say: Kubernetes quantities, "" = nothing."""
@@ -58,6 +78,20 @@ class Allowed(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
     secrets: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     node_selectors: tuple[str, ...] = ("*",)
+
+
+class Serve(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
+    """How endpoints on the cluster are reached, and the image of their pods ("" = the profile's).
+
+    `host` is the name in the addresses of an Ingress, or the node's in those of a node port; `tls_secret` the Secret
+    with an Ingress's certificate, `ingress_class` its controller ("" = the cluster's default).
+    """
+
+    expose: Exposure = "port-forward"
+    host: str = ""
+    tls_secret: str = ""
+    ingress_class: str = ""
+    image: str = ""
 
 
 class Profile(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
@@ -87,6 +121,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
     pull_secrets: tuple[str, ...] = ()
     allow: Allowed = Allowed()
     parallelism: int = 0
+    serve: Serve = Serve()
 
 
 class Profiles(msgspec.Struct, frozen=True):

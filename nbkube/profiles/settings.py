@@ -16,7 +16,7 @@ from nbkube.pipeline import quantities
 from nbkube.pipeline.option_values import image as image_reference
 from nbkube.pipeline.option_values import shown
 from nbkube.pipeline.quantities import AmountError
-from nbkube.profiles.model import Engine, Profile
+from nbkube.profiles.model import Engine, Exposure, Profile
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
@@ -154,10 +154,21 @@ _TABLE = (
     Setting("allow.volumes", "[PATTERN, …]", "existing claims that notebooks may name (default: none)", _texts),
     Setting("allow.node-selectors", "[KEY=VALUE, …]", "node labels that notebooks may ask for (default: all)", _texts),
     Setting("parallelism", "COUNT", "steps of a run at once (default: 0, no limit)", _count),
+    Setting("serve.expose", '"port-forward" | "node-port" | "load-balancer" | "ingress"',
+            "how endpoints are reached (default: port-forward)", functools.partial(_choice, get_args(Exposure))),
+    Setting("serve.host", '"HOST"', "host of an Ingress, or of the node whose ports are opened",
+            functools.partial(_matching, _SUBDOMAIN, "host", "models.example.com", 253)),
+    Setting("serve.tls-secret", '"NAME"', "Kubernetes Secret with the certificate of an Ingress",
+            functools.partial(_subdomain, "secret", "models-tls", 253)),
+    Setting("serve.ingress-class", '"NAME"', "controller of an Ingress (default: the cluster's)",
+            functools.partial(_subdomain, "ingress class", "nginx", 253)),
+    Setting("serve.image", '"REFERENCE"',
+            "image of endpoints, with nbkube[serve] and the models' libraries (default: image)",
+            _image),
 )  # fmt: skip
 
 SETTINGS: dict[str, Setting] = {one.name: one for one in _TABLE}
-TABLES = ("store", "resources", "allow")
+TABLES = ("store", "resources", "allow", "serve")
 
 
 def in_force(profile: Profile) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from nbkube.errors import NbkubeError
 from nbkube.models.model import ModelVersion
 from nbkube.serving import protocol, tfserving
 from nbkube.serving.faults import RequestError
-from nbkube.serving.model import Routing, Shared
+from nbkube.serving.model import Routing
+from nbkube.serving.routing import with_canary, with_shadow
 from nbkube.serving.service import Service
 
 VERSION_HEADER = "Nbkube-Model-Version"
@@ -287,9 +288,10 @@ def application(service: Service) -> web.Application:
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What is wanted: `action` is one of status, switch, rollback, canary, shadow, stop."""
+    """What is wanted: `action` is one of status, switch, rollback, canary, shadow, stop, or route: take `routing`."""
 
     action: str
+    routing: Routing | None = None
     version: int = 0
     share: float = 0.0
     sticky: str = ""
@@ -307,11 +309,11 @@ class Control(Handler):
         elif order.action == "rollback":
             await service.rollback()
         elif order.action == "canary":
-            now = service.routing
-            canary = Shared(order.version, order.share) if order.share else None
-            await service.change(msgspec.structs.replace(now, canary=canary, sticky=order.sticky), "canary")
+            await service.change(with_canary(service.routing, order.version, order.share, order.sticky), "canary")
         elif order.action == "shadow":
-            await service.change(msgspec.structs.replace(service.routing, shadow=order.version or None), "shadow")
+            await service.change(with_shadow(service.routing, order.version), "shadow")
+        elif order.action == "route" and order.routing is not None:
+            await service.change(order.routing, "routed")
         elif order.action == "stop":
             self.settings["stop"]()
         self.say(Standing(service.routing, service.statistics()))

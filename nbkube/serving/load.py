@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from nbkube.serving.connection import Connection
+
 _CONNECTIONS = 256
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 _BARS = "▁▂▃▄▅▆▇█"
@@ -41,7 +43,8 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct):
-    """One answer of a test: when it was due and how long it took, in seconds; status 0 for none."""
+    """One answer of a test: when it was due and how long it took, in seconds; status 0 for none. `started` is when the
+    try that was answered began, `ended` when the answer was there, both by the monotonic clock."""
 
     due: float
     seconds: float
@@ -50,38 +53,7 @@ class Answer(msgspec.Struct):
     started: float
     retries: int = 0
     body: bytes = b""
-
-
-class Connection:
-    """One HTTP connection that is kept open; just what a test needs, so that the client costs little."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._host, self._port = host, port
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
-
-    async def send(self, request: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Send a request and return status, headers (lower case) and body. Raises `OSError` and `EOFError`."""
-        if self._reader is None or self._writer is None:
-            self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
-        try:
-            self._writer.write(request)
-            head = await self._reader.readuntil(b"\r\n\r\n")
-            lines = head.decode("latin-1").split("\r\n")
-            headers = dict(line.lower().split(": ", 1) for line in lines[1:] if ": " in line)
-            body = await self._reader.readexactly(int(headers.get("content-length", "0")))
-        except BaseException:
-            self.close()
-            raise
-        if headers.get("connection") == "close":
-            self.close()
-        return int(lines[0].split(" ", 2)[1]), headers, body
-
-    def close(self) -> None:
-        """Close it; the next request opens a new one."""
-        if self._writer is not None:
-            self._writer.close()
-        self._reader = self._writer = None
+    ended: float = 0.0
 
 
 def request_of(url: str, body: bytes, token: str = "", headers: Sequence[tuple[str, str]] = ()) -> bytes:
@@ -143,8 +115,9 @@ class OpenLoop:
                 retries += 1
                 await asyncio.sleep(pause)
                 started = time.perf_counter()
-        took = time.perf_counter() - due
-        self.answers.append(Answer(due - begin, took, status, version, started, retries, body if self._keep else b""))
+        ended = time.perf_counter()
+        kept = body if self._keep else b""
+        self.answers.append(Answer(due - begin, ended - due, status, version, started, retries, kept, ended))
 
 
 def measure(url: str, body: bytes, *, rate: float, seconds: float, token: str = "") -> Measured:

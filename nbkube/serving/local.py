@@ -58,6 +58,11 @@ class LocalEndpoints:
         names = sorted(entry.name for entry in self._folder.iterdir() if (entry / _RECORD).is_file())
         return [one for one in map(self._read, names) if one is not None]
 
+    def is_ready(self, name: str) -> bool:
+        """Tell whether an endpoint is being served here."""
+        found = self._read(name)
+        return found is not None and found.phase == "Ready"
+
     def get(self, name: str) -> Endpoint:
         """Return an endpoint that is being served.
 

@@ -50,7 +50,12 @@ class Routing(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ServerTask(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a server is started with. `token`: callers must send it as a bearer token ("": none is asked for)."""
+    """What a server is started with. `token`: callers must send it as a bearer token ("": none is asked for).
+
+    A router loads no model: `upstream` is the address of the server of each version, with `{version}` in it, and
+    `record` the store's record that says which of them answers. In pods orders come through `control_port` of the
+    pod's own loopback, and a server that is to end still answers for `linger` seconds, until callers have been told.
+    """
 
     name: str
     store: str
@@ -62,6 +67,10 @@ class ServerTask(msgspec.Struct, frozen=True, omit_defaults=True):
     log: RequestLog = RequestLog()
     token: str = ""
     folder: str = ""
+    upstream: str = ""
+    record: str = ""
+    control_port: int = 0
+    linger: float = 0.0
 
 
 class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -76,8 +85,37 @@ class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     control: str = ""
     started: float = 0.0
     profile: str = ""
+    namespace: str = ""
     message: str = ""
     authenticated: bool = False
+
+
+class Pods(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the pods of an endpoint on a cluster are made of.
+
+    `image` holds nbkube with what serving needs and the libraries of the model. Each version has `replicas` pods, up to
+    `most` under load. `cpu` and `memory` are Kubernetes quantities that one pod asks for, `gpu` maps devices to their
+    number. With `token` callers are asked for the one in the endpoint's Secret.
+    """
+
+    image: str
+    replicas: int = 1
+    most: int = 3
+    routers: int = 2
+    cpu: str = ""
+    memory: str = ""
+    gpu: dict[str, int] = {}
+    workers: int = 2
+    limits: Limits = Limits()
+    log: RequestLog = RequestLog()
+    token: bool = False
+
+
+class Deployed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An endpoint on a cluster as its record in the store has it: what answers, and what its pods are made of."""
+
+    routing: Routing
+    pods: Pods
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -144,18 +144,23 @@ def _array(one: _Input, rest: memoryview, signature: Signature) -> tuple[Array, 
         raise RequestError(f"{where} has data in JSON and binary_data_size. Expected: one of them.")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(rest):
         raise RequestError(f"{where} says binary_data_size {str(size)[:20]}, but {len(rest)} bytes are left.")
-    return _from_bytes(one, count, rest[:size], where), rest[size:]
+    return from_bytes(one.datatype, one.shape, count, rest[:size], where), rest[size:]
 
 
-def _from_bytes(one: _Input, count: int, raw: memoryview, where: str) -> Array:
-    if one.datatype == "BYTES":
-        return _texts_from_bytes(raw, count, where).reshape(one.shape)
-    kind = np.dtype(DATATYPES[one.datatype])
+def from_bytes(datatype: str, shape: Sequence[int], count: int, raw: memoryview, where: str) -> Array:
+    """Return a binary tensor of `count` elements as an array.
+
+    Raises:
+        RequestError: it has another length than that.
+    """
+    if datatype == "BYTES":
+        return _texts_from_bytes(raw, count, where).reshape(shape)
+    kind = np.dtype(DATATYPES[datatype])
     if len(raw) != count * kind.itemsize:
         raise RequestError(
-            f"{where} has {len(raw)} bytes. Expected: {count * kind.itemsize} for shape {one.shape} of {one.datatype}."
+            f"{where} has {len(raw)} bytes. Expected: {count * kind.itemsize} for shape {list(shape)} of {datatype}."
         )
-    return np.frombuffer(raw, dtype=kind).reshape(one.shape)
+    return np.frombuffer(raw, dtype=kind).reshape(shape)
 
 
 def _texts_from_bytes(raw: memoryview, count: int, where: str) -> Array:
@@ -351,7 +356,7 @@ def encoded(query: Query, name: str, version: str, outputs: Mapping[str, Array])
     for one in wanted:
         array = outputs[one]
         if query.all_binary or one in query.binary:
-            raw = _as_bytes(array)
+            raw = as_bytes(array)
             tail.append(raw)
             tensors.append(
                 {
@@ -367,7 +372,8 @@ def encoded(query: Query, name: str, version: str, outputs: Mapping[str, Array])
     return (answer + b"".join(tail), len(answer)) if tail else (answer, None)
 
 
-def _as_bytes(array: Array) -> bytes:
+def as_bytes(array: Array) -> bytes:
+    """Return an array as a binary tensor."""
     if array.dtype.kind != "O":
         return np.ascontiguousarray(array).tobytes()
     parts = []
@@ -377,4 +383,15 @@ def _as_bytes(array: Array) -> bytes:
     return b"".join(parts)
 
 
-__all__ = ["HEADER_LENGTH", "Query", "TensorError", "decoded", "described", "encoded", "fitted", "shown"]
+__all__ = [
+    "HEADER_LENGTH",
+    "Query",
+    "TensorError",
+    "as_bytes",
+    "decoded",
+    "described",
+    "encoded",
+    "fitted",
+    "from_bytes",
+    "shown",
+]

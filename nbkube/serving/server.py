@@ -40,19 +40,25 @@ def main(arguments: list[str]) -> None:
             with contextlib.suppress(OSError):
                 starter.sendall(msgspec.json.encode(news) + b"\n")
 
-    asyncio.run(_serve(task, tell, bool(arguments)))
+    asyncio.run(serve_until_told(task, tell, detached=bool(arguments)))
 
 
-async def _serve(task: ServerTask, tell: Callable[[dict[str, Any]], None], detached: bool) -> None:
+async def serve_until_told(task: ServerTask, tell: Callable[[dict[str, Any]], None], *, detached: bool) -> None:
+    """Serve until SIGTERM or an order to stop; tell how far it has come, an `error` if it cannot serve."""
     from tornado.httpserver import HTTPServer
     from tornado.netutil import bind_sockets, bind_unix_socket
 
     from nbkube.serving.app import application, control_application
     from nbkube.serving.service import Service
 
-    stopping = asyncio.Event()
+    stopping, at_once = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
+
+    def stop() -> None:
+        stopping.set()
+        at_once.set()
+
     for number in (signal.SIGINT, signal.SIGHUP):
         if detached:
             signal.signal(number, signal.SIG_IGN)
@@ -72,9 +78,12 @@ async def _serve(task: ServerTask, tell: Callable[[dict[str, Any]], None], detac
     server = HTTPServer(application(service), max_body_size=1 << 40, idle_connection_timeout=120.0)
     server.add_sockets(sockets)
     with tempfile.TemporaryDirectory(prefix="nbkube-") as place:
+        orders = HTTPServer(control_application(service, stop))
         control = os.path.join(place, "control")
-        orders = HTTPServer(control_application(service, stopping.set))
-        orders.add_socket(bind_unix_socket(control, mode=0o600))
+        if task.control_port:  # only who may forward ports of the pod reaches its loopback
+            orders.add_sockets(bind_sockets(task.control_port, "127.0.0.1"))
+        else:
+            orders.add_socket(bind_unix_socket(control, mode=0o600))
         starting = asyncio.ensure_future(service.start())
         stopped = asyncio.ensure_future(stopping.wait())
         await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -86,6 +95,7 @@ async def _serve(task: ServerTask, tell: Callable[[dict[str, Any]], None], detac
                 return
             tell({"phase": "Ready", "url": url, "control": control, "process": _identity()})
             await stopped
+            await _linger(at_once, task.linger)
         else:
             starting.cancel()
         # Probes see first that it is going, so that balancers send callers elsewhere.
@@ -94,6 +104,12 @@ async def _serve(task: ServerTask, tell: Callable[[dict[str, Any]], None], detac
         await asyncio.sleep(_GRACE)
         await service.close()
         await server.close_all_connections()
+
+
+async def _linger(at_once: asyncio.Event, seconds: float) -> None:
+    """Go on answering until no balancer sends callers here any more, or until an order ends it."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(at_once.wait(), seconds)
 
 
 def _identity() -> Any:

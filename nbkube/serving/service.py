@@ -17,10 +17,11 @@ from nbkube.models.registry import ModelRegistry
 from nbkube.models.tensors import Array
 from nbkube.serving.faults import RequestError
 from nbkube.serving.journal import Journal, add_change
-from nbkube.serving.model import Routing, ServerTask, Statistics
+from nbkube.serving.model import Deployed, Routing, ServerTask, Statistics
 from nbkube.serving.pool import Pool, StartError
 from nbkube.serving.protocol import Query
-from nbkube.serving.routing import Chooser, versions_of
+from nbkube.serving.routing import Chooser, rolled_back, switched, versions_of
+from nbkube.serving.upstream import Upstream
 from nbkube.storage import open_store
 
 _DRAIN = 30.0
@@ -39,7 +40,7 @@ class Service:
         self.name = task.name
         self._store = open_store(task.store)
         self._registry = ModelRegistry(self._store)
-        self._pools: dict[int, Pool] = {}
+        self._pools: dict[int, Pool | Upstream] = {}
         self._chooser = Chooser(task.name, task.routing)
         self._changing = asyncio.Lock()
         self._journal = Journal(self._store, task.name, task.log)
@@ -153,9 +154,18 @@ class Service:
 
     async def start(self) -> None:
         """Load the versions of the first routing; ready when each has answered its example."""
-        await self._load(versions_of(self.routing))
-        self.ready = True
-        self._note("started")
+        async with self._changing:
+            if self.task.record:
+                self._chooser = Chooser(self.name, await asyncio.to_thread(self._recorded))
+            await self._load(versions_of(self.routing))
+            self.ready = True
+            self._note("started")
+
+    def _recorded(self) -> Routing:
+        data = self._store.read(self.task.record)
+        if data is None:
+            raise LoadError(f"the record {self.task.record} of the endpoint is gone from {self._store.url}.")
+        return msgspec.json.decode(data, type=Deployed).routing
 
     async def change(self, routing: Routing, action: str) -> Routing:
         """Go over to another routing: its versions are loaded and have predicted first, then all requests follow it.
@@ -175,35 +185,23 @@ class Service:
 
     async def switch(self, version: int) -> Routing:
         """Let another version answer; the one that did stays in memory for a rollback."""
-        now = self.routing
-        if version == now.version and now.canary is None:
-            return now
-        previous = now.previous if version == now.version else now.version
-        shadow = None if now.shadow == version else now.shadow
-        return await self.change(Routing(version, sticky=now.sticky, shadow=shadow, previous=previous), "switched")
+        wanted = switched(self.routing, version)
+        return wanted if wanted == self.routing else await self.change(wanted, "switched")
 
     async def rollback(self) -> Routing:
         """Go back: from a canary to the version beside it, else to the version that answered before.
 
         Raises:
-            LoadError: there is none.
+            RoutingError: there is none.
         """
-        now = self.routing
-        if now.canary is not None:
-            return await self.change(msgspec.structs.replace(now, canary=None), "rolled back")
-        if now.previous is None:
-            raise LoadError(
-                f"{self.name} has answered with version {now.version} only; there is nothing to go back to."
-            )
-        return await self.change(
-            Routing(now.previous, sticky=now.sticky, shadow=now.shadow, previous=now.version), "rolled back"
-        )
+        return await self.change(rolled_back(self.routing, self.name), "rolled back")
 
     def _note(self, action: str) -> None:
-        add_change(self._store, self.name, action, self.routing)
+        if not self.task.control_port:  # one of many pods: who gives the orders writes them down
+            add_change(self._store, self.name, action, self.routing)
 
     async def _load(self, numbers: tuple[int, ...]) -> None:
-        started: list[Pool] = []
+        started: list[Pool | Upstream] = []
         try:
             for number in numbers:
                 if number not in self._pools:
@@ -214,10 +212,14 @@ class Service:
             raise
         self._pools.update((pool.version.version, pool) for pool in started)
 
-    async def _started(self, number: int) -> Pool:
-        version = self._registry.get(self.name, number)
+    async def _started(self, number: int) -> Pool | Upstream:
+        version = await asyncio.to_thread(self._registry.get, self.name, number)
         task = self.task
-        pool = Pool(task.store, version, task.workers, task.limits, task.folder, self._restarted)
+        pool: Pool | Upstream
+        if task.upstream:
+            pool = Upstream(task.upstream.format(version=number), version, task.limits, task.token)
+        else:
+            pool = Pool(task.store, version, task.workers, task.limits, task.folder, self._restarted)
         try:
             await pool.start()
         except StartError as error:
@@ -227,7 +229,7 @@ class Service:
     def _restarted(self) -> None:
         self._restarts += 1
 
-    async def _retire(self, pool: Pool) -> None:
+    async def _retire(self, pool: Pool | Upstream) -> None:
         await pool.drained(_DRAIN)
         await pool.close()
 

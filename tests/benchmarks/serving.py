@@ -24,7 +24,8 @@ from typing import Any
 
 import msgspec
 
-from nbkube.serving.load import Connection, measure, request_of
+from nbkube.serving.connection import Connection
+from nbkube.serving.load import measure, request_of
 from tests.benchmarks.measure import Line, environment, show
 from tests.serving import serving
 

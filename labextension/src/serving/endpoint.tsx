@@ -8,18 +8,19 @@ import type { EndpointRow, ModelRow, Prediction } from '../core/wire';
 export function Endpoint(props: {
   readonly api: Api;
   readonly path: string;
+  readonly place: string;
   readonly row: EndpointRow;
   readonly model: ModelRow | undefined;
   onChanged(): Promise<void>;
 }): React.JSX.Element {
-  const { api, path, row, model } = props;
+  const { api, path, place, row, model } = props;
   const [busy, setBusy] = React.useState('');
   const [fault, setFault] = React.useState('');
   const act = (verb: 'stop' | 'rollback' | 'canary', values: object = {}) => {
     setBusy(verb);
     setFault('');
     api
-      .send<EndpointRow>('POST', `endpoints/${verb}`, { path, name: row.name, ...values })
+      .send<EndpointRow>('POST', `endpoints/${verb}`, { path, place, name: row.name, ...values })
       .then(props.onChanged, error => setFault(reason(error)))
       .finally(() => setBusy(''));
   };
@@ -38,7 +39,7 @@ export function Endpoint(props: {
         {row.shadow > 0 && `; copies go to version ${row.shadow}`}. {row.answers} answers, {row.faults} of them refusals or faults.
       </p>
       <Latency seconds={row.latencies} />
-      <TryIt api={api} path={path} row={row} example={version?.example ?? '[]'} onAnswered={props.onChanged} />
+      <TryIt api={api} path={path} place={place} row={row} example={version?.example ?? '[]'} onAnswered={props.onChanged} />
       <Canary row={row} model={model} busy={busy !== ''} onShare={(number, share) => act('canary', { version: number, share })} />
       <details>
         <summary>Code that calls it</summary>
@@ -64,11 +65,12 @@ export function Endpoint(props: {
 function TryIt(props: {
   readonly api: Api;
   readonly path: string;
+  readonly place: string;
   readonly row: EndpointRow;
   readonly example: string;
   onAnswered(): Promise<void>;
 }): React.JSX.Element {
-  const { api, path, row, example } = props;
+  const { api, path, place, row, example } = props;
   const [text, setText] = React.useState(example);
   const [answer, setAnswer] = React.useState<Prediction | null>(null);
   const [fault, setFault] = React.useState('');
@@ -80,7 +82,7 @@ function TryIt(props: {
     setFault('');
     setAnswer(null);
     api
-      .send<Prediction>('POST', 'endpoints/predict', { path, name: row.name, data: text })
+      .send<Prediction>('POST', 'endpoints/predict', { path, place, name: row.name, data: text })
       .then(
         found => {
           setAnswer(found);

@@ -5,26 +5,43 @@ import React from 'react';
 
 import { type Api, reason } from '../core/api';
 import { Button, Note, Section } from '../core/controls';
-import type { EndpointRow, ModelList, ModelRow } from '../core/wire';
+import type { EndpointRow, Information, ModelList, ModelRow } from '../core/wire';
 import { Endpoint } from './endpoint';
 
 const EVERY = 3000;
+
+/** The models of a project with those of another place, and what is being served in that place. */
+async function listed(api: Api, path: string, place: string): Promise<ModelList> {
+  const there = await api.send<ModelList>('GET', 'models', { path, place });
+  if (!place) {
+    return there;
+  }
+  const here = await api.send<ModelList>('GET', 'models', { path });
+  const more = there.models.filter(one => here.models.every(known => known.name !== one.name));
+  return { ...there, models: [...here.models, ...more], fault: there.fault || here.fault || '' };
+}
 
 /** The models of a project and what is being served; a chunk of its own. */
 export default function Models(props: { readonly api: Api; readonly path: string }): React.JSX.Element {
   const { api, path } = props;
   const [found, setFound] = React.useState<ModelList | null>(null);
   const [fault, setFault] = React.useState('');
+  const [information, setInformation] = React.useState<Information | null>(null);
+  const [place, setPlace] = React.useState('');
+  const id = React.useId();
+  React.useEffect(() => {
+    api.information(path).then(setInformation, () => setInformation(null));
+  }, [api, path]);
   const look = React.useCallback(
     () =>
-      api.send<ModelList>('GET', 'models', { path }).then(
+      listed(api, path, place).then(
         list => {
           setFound(list);
           setFault('');
         },
         error => setFault(reason(error))
       ),
-    [api, path]
+    [api, path, place]
   );
   React.useEffect(() => {
     let ended = false;
@@ -48,17 +65,29 @@ export default function Models(props: { readonly api: Api; readonly path: string
   const running = found.endpoints.filter(one => one.phase === 'Ready');
   return (
     <>
+      {information && information.places.length > 1 && (
+        <div className="nbk-serve-line">
+          <label htmlFor={`${id}-place`}>Served</label>
+          <select id={`${id}-place`} value={place || information.default} onChange={event => setPlace(event.target.value === information.default ? '' : event.target.value)}>
+            {information.places.map(one => (
+              <option key={one.name} value={one.name}>
+                {one.name}: {one.detail}
+              </option>
+            ))}
+          </select>
+        </div>
+      )}
       {(fault || found.fault) && <Note error>{fault || found.fault}</Note>}
       <Section title="Endpoints">
         {running.length === 0 && <Note>Nothing is being served.</Note>}
         {running.map(one => (
-          <Endpoint key={one.name} api={api} path={path} row={one} model={found.models.find(model => model.name === one.name)} onChanged={look} />
+          <Endpoint key={one.name} api={api} path={path} place={place} row={one} model={found.models.find(model => model.name === one.name)} onChanged={look} />
         ))}
       </Section>
       <Section title="Models">
         {found.models.length === 0 && <Note>No model yet. Give a step the option model, for instance digits=reader, and run.</Note>}
         {found.models.map(one => (
-          <Model key={one.name} api={api} path={path} row={one} endpoint={running.find(endpoint => endpoint.name === one.name)} onChanged={look} />
+          <Model key={one.name} api={api} path={path} place={place} row={one} endpoint={running.find(endpoint => endpoint.name === one.name)} onChanged={look} />
         ))}
       </Section>
     </>
@@ -69,11 +98,12 @@ export default function Models(props: { readonly api: Api; readonly path: string
 function Model(props: {
   readonly api: Api;
   readonly path: string;
+  readonly place: string;
   readonly row: ModelRow;
   readonly endpoint: EndpointRow | undefined;
   onChanged(): Promise<void>;
 }): React.JSX.Element {
-  const { api, path, row, endpoint } = props;
+  const { api, path, place, row, endpoint } = props;
   const newest = row.versions[0]!;
   const [number, setNumber] = React.useState(newest.version);
   const [workers, setWorkers] = React.useState(2);
@@ -87,7 +117,7 @@ function Model(props: {
     setFault('');
     const trust = version.runs_code && agreed ? version.digest : '';
     api
-      .send<EndpointRow>('POST', 'endpoints', { path, name: row.name, version: version.version, workers, trust })
+      .send<EndpointRow>('POST', 'endpoints', { path, place, name: row.name, version: version.version, workers, trust })
       .then(props.onChanged, error => setFault(reason(error)))
       .finally(() => setBusy(false));
   };

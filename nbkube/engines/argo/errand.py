@@ -27,6 +27,7 @@ from nbkube.engines.argo.standing import Standing
 from nbkube.engines.argo.telling import Teller, say
 from nbkube.engines.argo.unit import DONE, FAILED, STOPPED, TRANSIENT, UnitRun
 from nbkube.engines.model import Submission
+from nbkube.engines.registering import registering
 from nbkube.errors import NbkubeError, NotFoundError, StorageError
 from nbkube.runs.model import Run
 from nbkube.runs.store import RunStore
@@ -87,7 +88,8 @@ class Pod:
             attempts = {step.name: step.attempts for step in self.runs.load(self.run).steps}
         with Teller(self.store, run, attempts) as tell:
             base = self.launch.files(self.store, project())
-            work = UnitRun(self.store, submission, base, tell, chain=self.launch.chain, turn=turn, ahead=ahead)
+            listen = registering(self.store, submission, tell)
+            work = UnitRun(self.store, submission, base, listen, chain=self.launch.chain, turn=turn, ahead=ahead)
             signal.signal(signal.SIGTERM, lambda *_: work.stop())
             try:
                 status = work.run(unit)
@@ -108,8 +110,8 @@ class Pod:
     def settle(self) -> int:
         """Judge, and leave for Argo which unit is to run again first."""
         with Teller(self.store, self.record()) as tell:
-            base = self.launch.files(self.store, project())
-            again, good = judge(self.store, self.submission(), base, tell)
+            base, submission = self.launch.files(self.store, project()), self.submission()
+            again, good = judge(self.store, submission, base, registering(self.store, submission, tell))
         (place() / OUTPUT).write_text(again, encoding="ascii")
         return DONE if good else FAILED
 
@@ -120,7 +122,8 @@ class Pod:
         run = self.record()
         if not self.runs.load(self.run).phase.ended:
             with Teller(self.store, run) as tell:
-                tell(closing(self.store, self.submission(), status))
+                submission = self.submission()
+                registering(self.store, submission, tell)(closing(self.store, submission, status))
         return DONE
 
 

@@ -15,6 +15,7 @@ from nbkube.engines.argo.standing import Standing, metrics, view_at
 from nbkube.engines.argo.target import Target
 from nbkube.engines.argo.workflow import workflow
 from nbkube.engines.model import Submission
+from nbkube.engines.registering import registering
 from nbkube.engines.results import Result, Results, ended
 from nbkube.engines.schedule import Schedule, State
 from nbkube.runs import Recorder, Run, RunStore, RunUnit
@@ -141,4 +142,5 @@ def _tell_known(plan: Schedule[Result], known: int, submission: Submission, run:
             for event in ended(submission, group, group.outcome):
                 recorder(event)
     if known == len(plan.units):
-        recorder({"event": "run-ended", "phase": "Succeeded", "metrics": metrics(plan), "reason": ""})
+        tell = registering(store, submission, recorder)
+        tell({"event": "run-ended", "phase": "Succeeded", "metrics": metrics(plan), "reason": ""})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import msgspec
 
@@ -59,7 +58,7 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
             store=store.url,
             store_secret=store.secret,
             store_settings=_places() | store.variables(pods=True),
-            store_ca=_certificates(store.ca) if store.ca else "",
+            store_ca=store.certificates(),
             namespace=namespace,
             service_account=profile.service_account,
             priority_class=profile.priority_class,
@@ -73,13 +72,3 @@ def _places() -> dict[str, str]:
     """Return where this machine's environment says that files and data begin, if that is a place which pods reach."""
     found = {name: os.environ.get(name, "") for name in ("NBKUBE_STORAGE", "NBKUBE_DATA")}
     return {name: place for name, place in found.items() if place.startswith("s3://")}
-
-
-def _certificates(file: str) -> str:
-    try:
-        text = Path(file).expanduser().read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"the certificates {file} of the store cannot be read: {error}") from None
-    if "PRIVATE KEY" in text or "-----BEGIN CERTIFICATE-----" not in text:
-        raise ProfileError(f"{file} is no file of certificates (PEM). Name the certificate authority's alone.")
-    return text

@@ -1,0 +1,186 @@
+"""A version whose server is another process, as a router sees it: asked over HTTP, by binary tensors.
+
+It stands where a pool of workers stands in a server that loads models itself. Requests are sent again when a server
+goes away with them, as in a pool: pods are replaced without anybody's request being lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import numpy as np
+
+from nbkube.models.model import ModelVersion
+from nbkube.models.tensors import DATATYPES, Array, datatype_of, from_example
+from nbkube.serving.connection import Connection
+from nbkube.serving.faults import OverloadError, RequestError
+from nbkube.serving.model import Limits
+from nbkube.serving.pool import StartError
+from nbkube.serving.protocol import HEADER_LENGTH, as_bytes, from_bytes
+
+START_SECONDS = 120.0
+_CONNECT_SECONDS = 1.0
+_AGE = 2.0
+"""Seconds after which a connection is replaced, so that pods that an autoscaler adds get their share."""
+_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
+_LOST = (OSError, EOFError, asyncio.LimitOverrunError, ValueError)
+
+
+class _Output(msgspec.Struct):
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Any] = {}
+
+
+class _Answer(msgspec.Struct):
+    outputs: list[_Output]
+
+
+class Upstream:
+    """The server of one version.
+
+    Args:
+        url: its address.
+        version: what it serves.
+        limits: how many requests may be on their way, how long an answer may take.
+        token: is sent along, "" for none.
+    """
+
+    def __init__(self, url: str, version: ModelVersion, limits: Limits, token: str = "") -> None:
+        self.version = version
+        self.processes: dict[int, Any] = {}
+        self._limits = limits
+        self._token = token
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        self._path = f"/v2/models/{version.name}/versions/{version.version}/infer"
+        self._free: list[tuple[Connection, float]] = []
+        self._closing = False
+        self.waiting = 0
+        signature = version.signature
+        self._texts = {one.name for one in (*signature.outputs, *signature.optional) if one.text}
+
+    async def start(self) -> None:
+        """Return when the server has answered the version's example.
+
+        Raises:
+            StartError: it does not answer, or answers with an error.
+        """
+        until = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                await self.predict(from_example(self.version.example), ())
+                return
+            except RequestError as error:
+                if error.status not in (503, 504) or time.monotonic() > until:
+                    raise StartError(f"its server says: {error}") from None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._closing = True
+        for connection, _ in self._free:
+            connection.close()
+        self._free.clear()
+
+    async def drained(self, seconds: float) -> None:
+        """Wait until nothing waits any more, at most so long."""
+        until = time.monotonic() + seconds
+        while self.waiting and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+
+    async def predict(self, inputs: dict[str, Array], wanted: tuple[str, ...]) -> dict[str, Array]:
+        """Return the outputs for some examples.
+
+        Raises:
+            OverloadError: too many are on their way, or no server is there to answer.
+            RequestError: the model does not take the input, or takes too long.
+        """
+        if self.waiting >= self._limits.waiting:
+            raise OverloadError(f"{self.waiting} requests are waiting already. Try again later.")
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(self._limits.seconds):
+                return await self._asked(self._request(inputs, wanted))
+        except TimeoutError:
+            raise RequestError(f"the model has not answered within {self._limits.seconds:g} s.", 504) from None
+        finally:
+            self.waiting -= 1
+
+    async def _asked(self, request: bytes) -> dict[str, Array]:
+        tries = 0
+        while True:
+            connection, opened = self._free.pop() if self._free else (self._connection(), time.monotonic())
+            reused = connection.is_open
+            try:
+                status, headers, body = await connection.send(request)
+            except _LOST:
+                status, headers, body = 0, {}, b""
+            except BaseException:
+                connection.close()
+                raise
+            if connection.is_open and not self._closing and time.monotonic() - opened < _AGE:
+                self._free.append((connection, opened))
+            else:
+                connection.close()
+            if status == 200:
+                return self._outputs(body, headers.get(HEADER_LENGTH.lower(), ""))
+            if status not in (0, 503):
+                raise RequestError(_error(body), status)
+            if not reused:  # an old connection that ends says nothing of the server
+                await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
+                tries += 1
+
+    def _connection(self) -> Connection:
+        return Connection(self._host, self._port, _CONNECT_SECONDS)
+
+    def _request(self, inputs: Mapping[str, Array], wanted: tuple[str, ...]) -> bytes:
+        tensors, tail = [], []
+        for name, array in inputs.items():
+            raw = as_bytes(array)
+            tail.append(raw)
+            size = {"binary_data_size": len(raw)}
+            tensors.append({"name": name, "shape": array.shape, "datatype": datatype_of(array), "parameters": size})
+        body: dict[str, Any] = {"inputs": tensors, "parameters": {"binary_data_output": True}}
+        if wanted:
+            body["outputs"] = [{"name": name} for name in (*(o.name for o in self.version.signature.outputs), *wanted)]
+        text = msgspec.json.encode(body)
+        lines = [
+            f"POST {self._path} HTTP/1.1", f"Host: {self._host}", "Content-Type: application/octet-stream",
+            f"{HEADER_LENGTH}: {len(text)}", f"Content-Length: {len(text) + sum(map(len, tail))}",
+        ]  # fmt: skip
+        if self._token:
+            lines.append(f"Authorization: Bearer {self._token}")
+        return b"".join(("\r\n".join([*lines, "", ""]).encode("latin-1"), text, *tail))
+
+    def _outputs(self, body: bytes, header: str) -> dict[str, Array]:
+        length = int(header) if header.isdigit() else len(body)
+        found: dict[str, Array] = {}
+        rest = memoryview(body)[length:]
+        for one in msgspec.json.decode(body[:length], type=_Answer).outputs:
+            size = int(one.parameters.get("binary_data_size", 0))
+            if one.datatype not in DATATYPES and one.datatype != "BYTES":
+                raise RequestError(f"the version's server answers with the datatype {one.datatype!r}.", 502)
+            array = from_bytes(one.datatype, one.shape, math.prod(one.shape), rest[:size], one.name)
+            rest = rest[size:]
+            found[one.name] = _texts(array) if one.datatype == "BYTES" and one.name in self._texts else array
+        return found
+
+
+def _texts(array: Array) -> Array:
+    out = np.empty(array.size, dtype=object)
+    out[:] = [one.decode("utf-8", "replace") for one in array.flat]
+    return out.reshape(array.shape)
+
+
+def _error(body: bytes) -> str:
+    try:
+        return str(msgspec.json.decode(body)["error"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return body[:200].decode("utf-8", "replace") or "the version's server gave no reason"

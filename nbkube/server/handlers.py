@@ -195,7 +195,7 @@ class RouteHandler(APIHandler):
 class BodyHandler(RouteHandler):
     """A path that takes bytes: read from the socket in large pieces, where tornado takes 64 KiB at a time."""
 
-    async def prepare(self) -> None:
+    async def prepare(self) -> None:  # type: ignore[override]
         """Let this connection read large pieces; called when the headers have come."""
         self._pieces: list[bytes] = []
         connection = self.request.connection

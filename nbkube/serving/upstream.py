@@ -131,7 +131,8 @@ class Upstream:
                 connection.close()
             if status == 200:
                 return self._outputs(body, headers.get(HEADER_LENGTH.lower(), ""))
-            if status not in (0, 503):
+            # 404: the address of a pod that has gone is another one's already, and the node has yet to learn it.
+            if status not in (0, 404, 503):
                 raise RequestError(_error(body), status)
             if not reused:  # an old connection that ends says nothing of the server
                 await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])

@@ -82,8 +82,7 @@ class Connection:
             NbkubeError: see `failures.translate`.
         """  # fmt: skip
         response = self._persist(method, path, what, query, body, content, repeat)
-        with response:
-            answer: Manifest = msgspec.json.decode(response.data)
+        answer: Manifest = msgspec.json.decode(response.data)
         return answer
 
     def stream(self, path: str, what: str, query: Query, read_seconds: float | None) -> BaseHTTPResponse:
@@ -109,6 +108,7 @@ class Connection:
         for attempt in itertools.count():
             try:
                 response = self._send(method, path, query, body, content, READ_SECONDS)
+                _ = response.data  # read here, and kept: an answer that is cut in its middle is lost, too
             except HTTPError as error:
                 lost = lost or not _never_sent(error)
                 if hopeless(error) or (lost and not repeat) or not _pause(attempt, until):

@@ -6,6 +6,7 @@ become of it by its events.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +16,7 @@ import msgspec
 
 from nbkube.engines import detached
 from nbkube.engines.model import Listener, Submission
-from nbkube.errors import Diagnostic, RunError
+from nbkube.errors import Diagnostic, NotFoundError, RunError, StorageError
 from nbkube.runs import Phase, Run, RunState, RunStore
 from nbkube.runs.process import is_alive
 from nbkube.state.frozen import save_view
@@ -29,6 +30,8 @@ CANCEL_SECONDS = 20.0
 _NONE: Mapping[str, str] = {}
 _PATIENCE = 10.0
 _PAUSE = 0.02
+_LATELY = 10
+"""Among so many of the newest runs an equal one is looked for."""
 
 Files = Callable[[Path, Path], FileView]
 """Freezes the project's files to a folder, given another one in which digests are kept from run to run."""
@@ -53,7 +56,8 @@ class RunControl:
             RunError: the process could not start.
         """
         detached.clean_work(self._work)
-        with detached.Supervisor(self._store, self._work, run.id, self._variables) as supervisor:
+        known = self._is_known(run)
+        with detached.Supervisor(self._store, self._work, run.id, self._variables, known=known) as supervisor:
             place = self._work / run.id
             place.mkdir(mode=0o700, exist_ok=True)
             view = files(place, self._work.parent)
@@ -63,6 +67,18 @@ class RunControl:
             for finding in (*findings, *view.diagnostics):
                 recorder({"event": "warning", "message": str(finding)})
             supervisor.go()
+
+    def _is_known(self, run: Run) -> bool:
+        """Tell whether this very notebook was run with these parameters lately, to a good end."""
+        if not run.use_cache or run.begins:
+            return False
+        for run_id in reversed(list(self._store.folders("runs/"))[-_LATELY:]):
+            with contextlib.suppress(NotFoundError, StorageError):  # half removed, or written by another version
+                earlier = self._runs.run(run_id)
+                if (earlier.notebook, earlier.root) == (run.notebook, run.root):
+                    same = earlier.notebook_digest == run.notebook_digest and earlier.parameters == run.parameters
+                    return same and self._runs.load(run_id).phase is Phase.SUCCEEDED
+        return False
 
     def follow(self, run_id: str, on_event: Listener) -> RunState:
         """Tell a listener all events of a run until its end; whatever interrupts the waiting person cancels the run.

@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from nbkube.engines.model import Submission
+from nbkube.engines.supervisor import NOTHING, PROCESSES
 from nbkube.errors import NotFoundError, RunError
 from nbkube.runs import Phase, RunEvent, RunStore
 from nbkube.runs.process import send_signal
@@ -141,10 +142,13 @@ class Supervisor:
     """A process that is ready to carry out a run, or soon will be; nothing happens before `go`.
 
     It is started early, because it can load what it needs while the run is being prepared. It ends by itself if it is
-    not told to go. `variables` are added to its environment, and so to that of the steps.
+    not told to go. `variables` are added to its environment, and so to that of the steps. `known`: the results of all
+    steps are expected to be in the store, so it does not start the process that steps are forked from before it knows.
     """
 
-    def __init__(self, store: ObjectStore, work: Path, run_id: str, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self, store: ObjectStore, work: Path, run_id: str, variables: Mapping[str, str], *, known: bool = False
+    ) -> None:
         self._run_id = run_id
         self._log = log_path(work, run_id)
         self._connection, theirs = socket.socketpair()
@@ -162,6 +166,7 @@ class Supervisor:
                         str(work),
                         run_id,
                         str(theirs.fileno()),
+                        NOTHING if known else PROCESSES,
                     ],
                     stdin=subprocess.DEVNULL,
                     stdout=log,

@@ -31,7 +31,8 @@ def leave(namespace: dict[str, Any], module_files: Iterable[str], files: Iterabl
     with contextlib.suppress(BaseException):
         atexit._run_exitfuncs()
     own = set(module_files)
-    for module in [one for one in sys.modules.values() if getattr(one, "__file__", None) in own]:
+    # Without need none of them is touched: in a forked process that copies the pages they lie on.
+    for module in [one for one in sys.modules.values() if getattr(one, "__file__", None) in own] if own else ():
         module.__dict__.clear()
     dict.clear(namespace)
     for name in ("last_value", "last_traceback", "last_exc"):

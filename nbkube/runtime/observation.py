@@ -20,6 +20,7 @@ from typing import Any
 
 from nbkube.runtime.contacts import Contacts
 from nbkube.runtime.looks import Looks
+from nbkube.runtime.modules import Modules
 from nbkube.storage.cache import cache_folder
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -40,13 +41,12 @@ class Observation:
         # What the store fetches for the step lies in its cache, whoever looks it up.
         self._looks = Looks(root, (*private, os.path.realpath(cache_folder())), is_place)
         self._contacts = Contacts()
-        self._modules: frozenset[str] = frozenset()
+        self.modules = Modules(self._looks)
         self.process = os.getpid()
         """The worker; what its children look at is not recorded here."""
 
     def start(self) -> None:
         """Wrap the functions; modules loaded so far do not count."""
-        self._modules = frozenset(sys.modules)
         looks = self._looks
         _replace((os,), "stat", _stat(looks, os.stat))
         _replace((os,), "lstat", _lstat(looks, os.lstat))
@@ -63,6 +63,7 @@ class Observation:
         sys.path_hooks.insert(0, self._finder)
         sys.path_importer_cache.clear()
         self._contacts.watch()
+        self.modules.watch()
         looks.active = True
 
     def go_on(self, private: Iterable[str]) -> None:
@@ -77,7 +78,7 @@ class Observation:
         """Return what was seen so far: files opened, paths missed, files replaced or written elsewhere."""
         with self.paused():
             return {
-                "opened": sorted({*self._looks.opened, *self.module_files()}),
+                "opened": sorted({*self._looks.opened, *self.modules.files()}),
                 "missed": self._looks.missing(),
                 "written": sorted({*self._looks.replaced, *self._looks.wrote}),
             }
@@ -97,16 +98,14 @@ class Observation:
 
     def into(self, result: dict[str, Any]) -> None:
         """Add what was observed to the fields of a `StepResult`."""
-        own = {name.partition(".")[0] for name in self._modules}
-        top = {name.partition(".")[0] for name in set(sys.modules) - self._modules} - own
         result.update(
             opened=tuple(sorted(self._looks.opened)),
             missed=tuple(self._looks.missing()),
             replaced=tuple(sorted(self._looks.replaced)),
             wrote_outside=tuple(self._looks.wrote_outside()),
             contacted=tuple(sorted(self._contacts.hosts)),
-            modules=tuple(sorted(top - sys.stdlib_module_names - {"__mp_main__"})),
-            module_files=tuple(sorted(self.module_files())),
+            modules=tuple(sorted(self.modules.tops())),
+            module_files=tuple(self.modules.files()),
         )
 
     def _finder(self, path: str) -> FileFinder:
@@ -124,15 +123,6 @@ class Observation:
             if isinstance(usual, FileFinder):
                 return _LookingFinder.like(usual, self._looks)
         raise ImportError
-
-    def module_files(self) -> Iterable[str]:
-        """Yield the files of modules that have been loaded and belong to no installed distribution."""
-        for name in set(sys.modules) - self._modules:
-            file = getattr(sys.modules.get(name), "__file__", None)
-            if isinstance(file, str):
-                path = os.path.abspath(file)
-                if not self._looks.is_library(path) and self._looks.exists(path):
-                    yield path
 
 
 # -- wrapped functions ---------------------------------------------------------------------------------------------
@@ -249,7 +239,8 @@ def _writing(looks: Looks, path: Any, truncates: bool, call: Callable[[], Any]) 
 
 def _listdir(looks: Looks, original: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     def listdir(path: Any = None) -> list[Any]:
-        if looks.active and sys._getframe(1).f_globals.get("__name__") in _LOOK_FOR_DISTRIBUTIONS:
+        # The machinery looks for distributions, too, while nothing is recorded.
+        if sys._getframe(1).f_globals.get("__name__") in _LOOK_FOR_DISTRIBUTIONS:
             folder = os.path.abspath(path or ".")
             if looks.inside(folder + "/"):
                 return _unnoticed(folder, original)

@@ -38,6 +38,7 @@ from nbkube.runtime.shell import (
 from nbkube.runtime.values import Values, reached
 from nbkube.state.model import OutputRef
 from nbkube.state.namespace import HoleError
+from nbkube.state.reducers import plugins
 
 T = TypeVar("T")
 
@@ -124,15 +125,19 @@ class Worker:
     def project_modules(self) -> list[str]:
         """Return the files of the project's own modules loaded so far."""
         with self._observation.paused():
-            return list(self._observation.module_files())
+            return self._observation.modules.files()
 
     def looked(self) -> dict[str, list[str]]:
         """Return what the statements run ahead looked at in the workspace."""
         return self._observation.looked()
 
     def before_fork(self) -> None:
-        """Keep the collector from touching, and so from copying, all that is there now in every forked process."""
+        """Do what each forked process would do, and keep its collector from touching, so copying, all that is there."""
         self._random = self._values.before_fork()
+        if self._done:
+            with self._observation.paused():
+                plugins()
+        self._observation.modules.remember()
         gc.collect()
         self._open_files += [weakref.ref(one) for one in open_files()]
         gc.freeze()

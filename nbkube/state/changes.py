@@ -140,8 +140,10 @@ def _topmost(paths: Iterable[str]) -> Iterator[str]:
     """Yield sorted paths without those below another one: what is in an absent folder is absent, too."""
     known = set(paths)
     for path in sorted(known):
-        parts = path.split("/")
-        if not any("/".join(parts[:count]) in known for count in range(1, len(parts))):
+        above = path.rpartition("/")[0]
+        while above and above not in known:
+            above = above.rpartition("/")[0]
+        if not above:
             yield path
 
 

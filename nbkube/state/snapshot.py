@@ -14,7 +14,7 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -153,8 +153,7 @@ class FileView:
 
     def resolve(self, path: str) -> str | None:
         """Return the path that a path leads to when links are followed, whether or not it exists; None if outside."""
-        parts = PurePosixPath(path).parts[::-1]
-        todo = [part for part in parts if part != "."]
+        todo = _parts(path)
         done: list[str] = []
         links = 0
         while todo:
@@ -172,7 +171,7 @@ class FileView:
             links += 1
             if links > _MOST_LINKS or node.target.startswith("/"):
                 return None
-            todo += [one for one in PurePosixPath(node.target).parts[::-1] if one != "."]
+            todo += _parts(node.target)
         return "/".join(done) or "."
 
     def exists(self, path: str) -> bool:
@@ -413,3 +412,8 @@ class _Scan:
 
 def _is_inside(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
+
+
+def _parts(path: str) -> list[str]:
+    """Return the names in a relative path, the last one first."""
+    return [part for part in reversed(path.split("/")) if part not in ("", ".")]

@@ -182,7 +182,8 @@ class Workspace:
 
     def relative(self, path: str) -> str | None:
         """Return the workspace path of an absolute path; None for one beyond the workspace."""
-        for candidate in (os.path.normpath(path), os.path.realpath(path)):
+        for made in (os.path.normpath, os.path.realpath):
+            candidate = made(path)
             for root in self._roots:
                 if candidate == root:
                     return "."

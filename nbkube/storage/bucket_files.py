@@ -14,7 +14,7 @@ from nbkube.errors import LocationError, NotFoundError, StorageError
 from nbkube.storage.s3.access import check_bucket, key_fault
 from nbkube.storage.s3.connection import PARALLEL, Bytes, Connection
 from nbkube.storage.s3.listing import PAGE, Entry, Version, list_keys, list_page, list_versions
-from nbkube.storage.s3.transfer import PART, Download, digests_of, upload
+from nbkube.storage.s3.transfer import PART, Digests, Download, upload
 
 _COPIED_BY_SERVER = 5 << 30
 Listed = tuple[str, int | None, float | None]
@@ -143,9 +143,9 @@ class Bucket:
 
     def upload(self, handle: int, progress: Callable[[int], None]) -> int:
         """Write or replace the file with the content of an open file; return its size."""
-        digests = digests_of(handle)
-        upload(self.connection, _checked(self.key), handle, digests, {}, {}, progress)
-        return digests.size
+        size = os.fstat(handle).st_size
+        upload(self.connection, _checked(self.key), handle, Digests("", (), size), {}, {}, progress)
+        return size
 
     def copy_from(self, source: Bucket, progress: Callable[[int], None]) -> int:
         """Write or replace the file with another one on the same server, which does the copying."""

@@ -163,6 +163,7 @@ class ParallelHash:
     """
 
     _WORTH = 1 << 20  # below this a thread costs more than it saves
+    _BEHIND = 4  # pieces: what bounds the memory held
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -193,14 +194,19 @@ class ParallelHash:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="nbkube-hash", daemon=True)
             self._thread.start()
+        while self._open >= self._BEHIND:
+            self._settle_one()
         self._open += 1
         self._todo.put(piece)
 
     def settle(self) -> None:
         """Wait until all pieces given so far are hashed."""
         while self._open:
-            self._done.get()
-            self._open -= 1
+            self._settle_one()
+
+    def _settle_one(self) -> None:
+        self._done.get()
+        self._open -= 1
 
     def hexdigest(self) -> str:
         """Return the digest of everything given so far."""
@@ -218,7 +224,8 @@ def write_hashed(handle: int, chunks: Iterable[Buffer]) -> tuple[str, int]:
                 piece = whole[start : start + PIECE]
                 hashing.update(piece)
                 write_all(handle, piece)
-            hashing.settle()  # the caller may reuse the chunk's memory for the next one
+            if not isinstance(chunk, bytes):
+                hashing.settle()  # the caller may reuse the chunk's memory for the next one
             size += whole.nbytes
         return hashing.hexdigest(), size
 

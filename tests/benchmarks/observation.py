@@ -24,6 +24,7 @@ import atexit, functools, importlib.abc, os, sys, threading, time
 
 WATCHED = {
     "nbkube.runtime.observation": {"Observation": ["start", "into"]},
+    "nbkube.runtime.modules": {"Modules": ["watch", "remember"]},
     "nbkube.runtime.looks": {"Looks": ["found", "read", "absent", "written", "moved"]},
     "nbkube.state.mutation": {"": ["take_baseline", "is_changed"]},
     "nbkube.state.workspace": {"Workspace": ["observe"]},

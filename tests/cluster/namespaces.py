@@ -43,8 +43,9 @@ def make_namespace(api: Api, name: str, bench: Bench) -> None:
             "subjects": [{"kind": "ServiceAccount", "name": RUNNER, "namespace": name}],
         },
     )
-    # A pod made before its namespace's account exists is refused.
-    api.wait(f"/api/v1/namespaces/{name}/serviceaccounts/default", bool, 30, f"the default account of {name}")
+    # A pod made before its namespace's account exists is refused. The controllers take up to a minute to come back
+    # after tests that have killed the API server.
+    api.wait(f"/api/v1/namespaces/{name}/serviceaccounts/default", bool, 120, f"the default account of {name}")
 
 
 def remove_namespace(api: Api, name: str) -> None:

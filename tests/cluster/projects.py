@@ -128,6 +128,16 @@ def variables(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = old
 
 
+@contextmanager
+def same_libraries(folder: Path) -> Iterator[None]:
+    """Give notebooks what the steps' image has, which is without pyarrow: pandas keeps texts otherwise then."""
+    folder.mkdir()
+    (folder / "pyarrow.py").write_text("raise ImportError('not in the image of the steps')\n")
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with variables({"PYTHONPATH": os.pathsep.join(paths)}):
+        yield
+
+
 def volume_claim(api: Api, namespace: str, name: str, size: str = "16Mi") -> None:
     """Make a claim of the default storage class."""
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}

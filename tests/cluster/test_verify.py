@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from tests.cluster.api import Api
 from tests.cluster.bench import Bench
-from tests.cluster.projects import Project, project, variables
+from tests.cluster.projects import Project, project, same_libraries
 from tests.notebooks.table import load_cases, write_project
 from tests.unit.examples.archives import data_folder
 
@@ -47,18 +46,13 @@ def test_case(name: str, mine: Project) -> None:
 
 
 @pytest.fixture
-def same_libraries(tmp_path: Path) -> Iterator[None]:
-    """The notebook gets what the steps' image has, which is without pyarrow: pandas keeps texts otherwise then."""
-    hidden = tmp_path / "hidden"
-    hidden.mkdir()
-    (hidden / "pyarrow.py").write_text("raise ImportError('not in the image of the steps')\n")
-    paths = [str(hidden), *filter(None, [os.environ.get("PYTHONPATH")])]
-    with variables({"PYTHONPATH": os.pathsep.join(paths)}):
+def libraries_of_the_image(tmp_path: Path) -> Iterator[None]:
+    with same_libraries(tmp_path / "hidden"):
         yield
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("same_libraries")
+@pytest.mark.usefixtures("libraries_of_the_image")
 @pytest.mark.parametrize("name", ["digits", "diabetes"])
 def test_example(name: str, mine: Project) -> None:
     mine.copy(EXAMPLES / name)
@@ -68,7 +62,7 @@ def test_example(name: str, mine: Project) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("same_libraries")
+@pytest.mark.usefixtures("libraries_of_the_image")
 def test_sentiment_on_an_archive_in_the_bucket(bench: Bench, api: Api, namespace: str, tmp_path: Path) -> None:
     with project(tmp_path / "project", bench, api, namespace, image=bench.images.tensorflow) as mine:
         mine.copy(EXAMPLES / "sentiment")

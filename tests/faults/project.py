@@ -68,6 +68,7 @@ class Project:
         os.environ["TRACE"] = str(self.trace)  # supervisors take it over from whoever starts them
         self.client = Client(self.folder)
         self.store = LocalStore(self.folder / ".nbkube")
+        self.work = self.folder / ".nbkube" / "work"
 
     def submit(self, salt: int) -> str:
         return self.client.submit(self.notebook, parameters={"salt": salt})
@@ -126,18 +127,22 @@ class Project:
             return False
 
     def check(self, run: str, salt: int) -> None:
-        state = self.client.status(run)
-        assert (state.phase, state.reason) == ("Succeeded", ""), state
-        assert state.metrics == {"answer": answer(salt)}
-        assert all(step.phase in ("Succeeded", "Cached") for step in state.steps)
+        """Hold that a run has computed the right thing, and that nothing is left of any run."""
+        self.check_result(run, salt)
         until = time.monotonic() + 5
         while self.leftovers() and time.monotonic() < until:
             time.sleep(0.02)  # the run's end is told a moment before its process has gone
         assert self.leftovers() == []
 
+    def check_result(self, run: str, salt: int) -> None:
+        state = self.client.status(run)
+        assert (state.phase, state.reason) == ("Succeeded", ""), state
+        assert state.metrics == {"answer": answer(salt)}
+        assert all(step.phase in ("Succeeded", "Cached") for step in state.steps)
+
     def leftovers(self) -> list[str]:
-        """Return what an ended run has left in the folder for running."""
-        return [path.name for path in (self.folder / ".nbkube" / "work").iterdir()]
+        """Return what ended runs have left in the folder for running."""
+        return [path.name for path in self.work.iterdir()]
 
 
 def children(pid: int) -> list[int]:

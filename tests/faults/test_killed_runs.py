@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from nbkube.engines.detached import clean_work
 from nbkube.runs import Phase
 from tests.faults.project import Project, children, kill, last_line, sized, wait_until_gone
 
@@ -153,8 +154,14 @@ def test_a_kill_before_the_run_has_begun_leaves_no_process(tmp_path: Path) -> No
         if project.client.status(state.id).process is None:
             project.client.resume(state.id)
         assert project.end(state.id).phase is Phase.SUCCEEDED
-        project.check(state.id, state.run.parameters["salt"])
-    assert project.client.runs()
+        project.check_result(state.id, state.run.parameters["salt"])
+    recorded = {state.id for state in project.client.runs()}
+    assert recorded
+    # What was killed before its run was recorded has left files that later runs remove in time; no other has.
+    wait_until_gone([state.process.pid for state in project.client.runs() if state.process])
+    assert not {name.partition(".")[0] for name in project.leftovers()} & recorded
+    clean_work(project.work, older_than=0.0)
+    assert project.leftovers() == []
 
 
 def test_a_result_that_was_lost_would_be_seen(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from nbkube.cluster.explain import Trouble, explain, explain_message
 from nbkube.cluster.model import EVENT, POD, WORKFLOW, Change, Manifest
 from nbkube.engines.argo.news import Contact, Death, News, PodNews, WorkflowNews
 from nbkube.engines.argo.pods import STEP_LABEL
+from nbkube.engines.argo.reminding import Reminder
 from nbkube.errors import ConflictError, NbkubeError
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from nbkube.cluster.watch import Watch
 
 WORKFLOW_LABEL = "workflows.argoproj.io/workflow"
+REMINDED = "nbkube.io/reminded"
+"""Annotation of a Workflow: when Argo was last reminded of it, in seconds since 1970."""
+
 _IDLE = 1.0
 _PODS_LATE = 1.0
 """Seconds in which the last words about pods may come after the Workflow's end."""
@@ -71,14 +76,18 @@ class ClusterWorkflows:
         own = self._cluster.watch(WORKFLOW, fields=f"metadata.name={name}", idle=_IDLE)
         pods = self._cluster.watch(POD, labels={WORKFLOW_LABEL: name}, idle=_IDLE)
         with own, pods:
-            yield from _Following(self._cluster, own, pods).news()
+            yield from _Following(self._cluster, name, own, pods).news()
 
 
 class _Following:
     """Two watches as one stream."""
 
-    def __init__(self, cluster: Cluster, own: Watch, pods: Watch) -> None:
+    def __init__(self, cluster: Cluster, name: str, own: Watch, pods: Watch) -> None:
         self._cluster = cluster
+        self._name = name
+        self._reminder = Reminder()
+        self._standing: tuple[Manifest, bool] = ({}, False)
+        self._lost = False
         self._queue: SimpleQueue[tuple[str, Change | NbkubeError]] = SimpleQueue()
         self._pending: dict[str, Manifest] = {}
         self._look_at = 0.0
@@ -100,6 +109,7 @@ class _Following:
                 kind, change = self._queue.get(timeout=0.2)
             except Empty:
                 yield from self._waiting()
+                self._remind()
                 yield None
                 continue
             if isinstance(change, NbkubeError):
@@ -114,12 +124,19 @@ class _Following:
     def _workflow(self, change: Change) -> Iterator[News]:
         if change.what in ("added", "modified"):
             status = change.object.get("status") or {}
+            standing = status, bool(change.object["spec"].get("suspend"))
+            if standing != self._standing:
+                self._standing = standing
+                self._reminder.workflow(suspended=standing[1])
             yield from _unmade(status)
             yield WorkflowNews(str(status.get("phase", "")), str(status.get("message", "")), _failed(status))
         elif change.what == "deleted" or (change.what == "synced" and not self._seen):
             yield WorkflowNews("Gone")
         elif change.what in ("lost", "found"):
-            yield Contact(change.what == "lost", change.reason)
+            self._lost = change.what == "lost"
+            if not self._lost:
+                self._reminder.found()
+            yield Contact(self._lost, change.reason)
         self._seen = self._seen or change.what == "added"
 
     _seen = False
@@ -131,6 +148,7 @@ class _Following:
         name = pod["metadata"]["name"]
         phase = str(pod.get("status", {}).get("phase", ""))
         self._pending.pop(name, None)
+        self._reminder.pod(name, under_way=change.what != "deleted" and phase not in ("Succeeded", "Failed"))
         if change.what == "deleted":
             death = None
             if phase not in ("Succeeded", "Failed"):
@@ -149,6 +167,12 @@ class _Following:
             reason = _REASONS.get(trouble.kind, trouble.kind)
             death = Death(reason, str(trouble), _CODES.get(trouble.kind, 137))
         return _told(pod, phase, str(trouble), death)
+
+    def _remind(self) -> None:
+        if self._seen and not self._lost and self._reminder.is_due():
+            with contextlib.suppress(NbkubeError):  # the watches tell of lost contact
+                annotations = {REMINDED: f"{time.time():.0f}"}
+                self._cluster.patch(WORKFLOW, self._name, {"metadata": {"annotations": annotations}})
 
     def _waiting(self) -> Iterator[News]:
         """Look up the events of pods that do not get on: some reasons are only there."""

@@ -35,46 +35,19 @@ def _silent(_: int) -> None:
     return None
 
 
-class FilePart:
-    """A range of an open file as a payload."""
-
-    def __init__(self, handle: int, start: int, size: int, sha256: str) -> None:
-        self._handle = handle
-        self._start = start
-        self.size = size
-        self.sha256 = sha256
-
-    def open(self) -> _Reader:
-        """Return a reader at the beginning of the range."""
-        return _Reader(self._handle, self._start, self.size)
-
-    def md5(self) -> str:
-        """Return the MD5 of the range, which is a part's ETag."""
-        digest = hashlib.md5(usedforsecurity=False)
-        reader = self.open()
-        while piece := reader.read(_PIECE):
-            digest.update(piece)
-        return digest.hexdigest()
-
-
-class _Reader:
-    """Reads a range of a file that other threads read, too."""
-
-    def __init__(self, handle: int, start: int, size: int) -> None:
-        self._handle = handle
-        self._offset = start
-        self._end = start + size
-
-    def read(self, count: int = -1) -> bytes:
-        """Return up to `count` bytes, b"" at the end."""
-        left = self._end - self._offset
-        piece = os.pread(self._handle, left if count < 0 else min(count, left), self._offset)
-        self._offset += len(piece)
-        return piece
+def _read_range(handle: int, start: int, size: int) -> bytes:
+    """Return a range of a file that other threads read, too."""
+    pieces = []
+    while size > 0:
+        if not (piece := os.pread(handle, size, start)):
+            raise StorageError("the file was made shorter while it was sent. Send it again once nothing writes to it.")
+        pieces.append(piece)
+        start, size = start + len(piece), size - len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 class Digests(NamedTuple):
-    """sha256 of a whole file, and of each of the parts it would be sent in."""
+    """sha256 of a whole file, and of each of the parts it would be sent in; () where they are not known beforehand."""
 
     whole: str
     parts: tuple[str, ...]
@@ -90,30 +63,21 @@ def digests_of(handle: int) -> Digests:
     """Hash an open file once, as a whole and by parts, both at the same time where it has several."""
     size = os.fstat(handle).st_size
     if size <= SINGLE:
-        whole = hashlib.sha256()
-        reader = _Reader(handle, 0, size)
-        while piece := reader.read(_PIECE):
-            whole.update(piece)
-        return Digests(whole.hexdigest(), (), size)
-    with ThreadPoolExecutor(1, thread_name_prefix="nbkube-hash") as pool:
-        own = pool.submit(lambda: _part_digests(handle, size))
-        whole = hashlib.sha256()
-        reader = _Reader(handle, 0, size)
-        while piece := reader.read(_PIECE):
-            whole.update(piece)
-        return Digests(whole.hexdigest(), own.result(), size)
-
-
-def _part_digests(handle: int, size: int) -> tuple[str, ...]:
+        return Digests(_hash_range(handle, 0, size), (), size)
     step = part_size(size)
-    found = []
-    for start in range(0, size, step):
-        digest = hashlib.sha256()
-        reader = _Reader(handle, start, min(step, size - start))
-        while piece := reader.read(_PIECE):
-            digest.update(piece)
-        found.append(digest.hexdigest())
-    return tuple(found)
+    with ThreadPoolExecutor(1, thread_name_prefix="nbkube-hash") as pool:
+        parts = pool.submit(lambda: tuple(_hash_range(handle, start, step) for start in range(0, size, step)))
+        return Digests(_hash_range(handle, 0, size), parts.result(), size)
+
+
+def _hash_range(handle: int, start: int, size: int) -> str:
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(min(size, _PIECE)))
+    end = start + size
+    while start < end and (count := os.preadv(handle, [buffer[: end - start]], start)):
+        digest.update(buffer[:count])
+        start += count
+    return digest.hexdigest()
 
 
 # up
@@ -134,13 +98,14 @@ def upload(
         connection: the bucket.
         key: the object's key.
         handle: descriptor of the file, which nobody changes meanwhile (else the server refuses the payload).
-        digests: from `digests_of`.
+        digests: from `digests_of`; `Digests("", (), size)` where the digest is no part of the name, which saves reading
+            the file twice.
         headers: of the object, metadata for instance.
         condition: `If-None-Match: *` for an object that must not exist, or {}.
         progress: told about each part that has arrived.
     """
     if digests.size <= SINGLE:
-        body = FilePart(handle, 0, digests.size, digests.whole)
+        body = Bytes(_read_range(handle, 0, digests.size), digests.whole)
         answer = connection.request("PUT", key, frozenset({200, 412}), headers={**headers, **condition}, body=body)
         progress(digests.size)
         return answer.status == 200
@@ -172,20 +137,22 @@ def _multipart(
     gone: list[Answer] = []
 
     def send(number: int) -> None:
+        # Read into memory: the bytes that are sent are those that were signed, and the socket takes them as a whole.
         start = (number - 1) * step
-        part = FilePart(handle, start, min(step, digests.size - start), digests.parts[number - 1])
-        if number in there and there[number] == part.md5():
+        data = _read_range(handle, start, min(step, digests.size - start))
+        if number in there and there[number] == hashlib.md5(data, usedforsecurity=False).hexdigest():
             etags[number] = there[number]
         elif not gone:
             query = {"partNumber": str(number), "uploadId": upload_id}
+            part = Bytes(data, digests.parts[number - 1] if digests.parts else "")
             answer = connection.request("PUT", key, frozenset({200, 404}), query=query, body=part)
             if answer.status == 404:
                 gone.append(answer)
                 return
             etags[number] = answer.etag
-        progress(part.size)
+        progress(len(data))
 
-    _all(send, range(1, len(digests.parts) + 1))
+    _all(send, range(1, -(-digests.size // step) + 1))
     if gone:
         return gone[0]
     answer = complete(connection, key, upload_id, etags, condition)

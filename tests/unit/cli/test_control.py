@@ -267,3 +267,32 @@ def test_a_process_that_cannot_start_is_told(project: Project, tmp_path: Path) -
     assert shown.code == 1
     assert "could not start" in shown.err
     assert "no such luck" in shown.err
+
+
+def test_a_run_whose_results_are_known_starts_no_process_for_steps(project: Project, tmp_path: Path) -> None:
+    noting, started = tmp_path / "noting", tmp_path / "started"
+    noting.mkdir()
+    (noting / "sitecustomize.py").write_text(
+        f"import sys\nif 'nbkube.runtime' in sys.orig_argv: open({str(started)!r}, 'a').write('x')\n"
+    )
+    project.environment["PYTHONPATH"] = str(noting)
+    project.go.touch()
+    write_notebook(project.folder / "other.ipynb", [("parameters", "n = 1"), ("step:only", "print(n)")])
+
+    def processes(*arguments: str) -> int:
+        started.write_text("")
+        shown = project.nbkube("run", *arguments)
+        assert shown.code == 0, shown.err
+        return len(started.read_text())
+
+    assert processes("work.ipynb")
+    assert not processes("work.ipynb")
+    assert processes("other.ipynb")
+    assert not processes("work.ipynb")
+    assert not processes("other.ipynb")
+    assert processes("other.ipynb", "-p", "n=2")
+    assert processes("other.ipynb", "--no-cache")
+    # What was expected to be known and is not runs all the same.
+    for manifest in (project.folder / ".nbkube" / "steps").rglob("*.json"):
+        manifest.unlink()
+    assert processes("work.ipynb")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -222,14 +223,42 @@ def unified() -> Path | None:
     return None
 
 
-def test_a_real_hierarchy_of_version_2(tmp_path: Path) -> None:
-    """The kernel's own interface: where it has no memory controller, no group is made, and none is left behind.
+def real(version: int) -> Hierarchy | str:
+    """Return this machine's hierarchy of a version that limits memory; else what the machine offers instead."""
+    found, top = hierarchy("memory"), unified()
+    held = f"memory is held by version {found.version} at {found.top}" if found else "no hierarchy holds memory"
+    if found is not None and found.version == version:
+        return found if CAN_LIMIT else f"{held}, where this process may not make groups"
+    if version == 1 or top is None:
+        return f"{held}; no hierarchy of version {version} is mounted for this process to write to"
+    offered = (top / "cgroup.controllers").read_text().split()
+    return f"{held}; that of version 2 at {top} has only the controllers: {' '.join(offered) or 'none'}"
 
-    A kernel gives a controller to one version only, so machines whose memory is held by version 1 go no further here.
-    """
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_kernel_ends_what_takes_more_than_its_group_may(version: int) -> None:
+    """The kernel's own interface. It gives a controller to one version only, so one of the two is left out."""
+    found = real(version)
+    if isinstance(found, str):
+        pytest.skip(f"NOT TESTED: memory limits of control groups, version {version}: {found}")
+    group = MemoryGroup.make(100 << 20, f"real{version}", found)
+    assert group is not None
+    enter = f"from nbkube.runtime.cgroups import enter\nenter({group.entrance!r})\n"
+    try:
+        for code, killed in (("held = bytearray(1 << 20)", False), (GREEDY.format(0), True)):
+            done = subprocess.run([sys.executable, "-c", enter + code], check=False)
+            assert done.returncode == (-signal.SIGKILL if killed else 0)
+            assert group.exceeded() is killed
+    finally:
+        group.remove()
+    assert not Path(group.entrance).parent.exists()
+
+
+def test_a_real_hierarchy_of_version_2() -> None:
+    """Where it has no memory controller, no group is made, and none is left behind; processes enter plain groups."""
     top = unified()
     if top is None:
-        pytest.skip("no hierarchy of version 2 in which this process may make groups")
+        pytest.skip("NOT TESTED: no hierarchy of version 2 is mounted in which this process may make groups")
     group = MemoryGroup.make(1 << 30, "real", Hierarchy(top, top, 2))
     has_memory = "memory" in (top / "cgroup.controllers").read_text().split()
     assert (group is not None) is has_memory

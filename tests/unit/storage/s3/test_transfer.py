@@ -142,6 +142,18 @@ def test_a_file_that_changes_while_it_is_sent_is_refused(bucket: str, large: Pat
     assert connection.request("HEAD", "file", frozenset({200, 404})).status == 404
 
 
+def test_a_file_made_shorter_while_it_is_sent_is_told(bucket: str, large: Path) -> None:
+    from nbkube.storage.s3.transfer import Digests, upload
+
+    connection = Connection(bucket.removeprefix("s3://"))
+    with large.open("r+b") as file:
+        size = large.stat().st_size
+        file.truncate(size - 1)
+        with pytest.raises(StorageError, match="was made shorter while it was sent"):
+            upload(connection, "file", file.fileno(), Digests("", (), size), {}, {})
+    assert connection.request("HEAD", "file", frozenset({200, 404})).status == 404
+
+
 @pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 3 * PART + 5])
 def test_ranges_are_put_together(bucket: str, size: int) -> None:
     data = os.urandom(size)

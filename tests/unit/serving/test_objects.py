@@ -47,6 +47,19 @@ def test_a_version() -> None:
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (1, 4)
 
 
+def test_a_version_run_by_kserve_has_the_same_pods() -> None:
+    plain = _of(version_objects("digits", 3, PODS, PROFILE), "Deployment")["spec"]["template"]["spec"]
+    objects = version_objects("digits", 3, PODS, PROFILE, kserve=True)
+    assert sorted(one["kind"] for one in objects) == ["InferenceService", "PodDisruptionBudget", "Service"]
+    service = _of(objects, "InferenceService")
+    predictor = service["spec"]["predictor"]
+    assert (predictor["minReplicas"], predictor["maxReplicas"]) == (1, 4)
+    [container], [same] = predictor["containers"], plain["containers"]
+    assert container == {**same, "name": "kserve-container"}
+    assert all(predictor[key] == value for key, value in plain.items() if key != "containers")
+    assert service["metadata"]["labels"].items() >= _of(objects, "Service")["spec"]["selector"].items()
+
+
 def test_routers() -> None:
     objects = router_objects("digits", PODS, PROFILE, "endpoints/digits/clusters/1.json")
     deployment, service = _of(objects, "Deployment"), _of(objects, "Service")

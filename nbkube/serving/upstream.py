@@ -130,7 +130,7 @@ class Upstream:
             else:
                 connection.close()
             if status == 200:
-                return self._outputs(body, headers.get(HEADER_LENGTH.lower(), ""))
+                return self._read(body, headers.get(HEADER_LENGTH.lower(), ""))
             # 404: the address of a pod that has gone is another one's already, and the node has yet to learn it.
             if status not in (0, 404, 503):
                 raise RequestError(_error(body), status)
@@ -160,6 +160,12 @@ class Upstream:
             lines.append(f"Authorization: Bearer {self._token}")
         return b"".join(("\r\n".join([*lines, "", ""]).encode("latin-1"), text, *tail))
 
+    def _read(self, body: bytes, header: str) -> dict[str, Array]:
+        try:
+            return self._outputs(body, header)
+        except (RequestError, msgspec.MsgspecError, ValueError) as error:
+            raise RequestError(f"the version's server gave an answer that cannot be read: {error}", 502) from None
+
     def _outputs(self, body: bytes, header: str) -> dict[str, Array]:
         length = int(header) if header.isdigit() else len(body)
         found: dict[str, Array] = {}
@@ -167,7 +173,7 @@ class Upstream:
         for one in msgspec.json.decode(body[:length], type=_Answer).outputs:
             size = int(one.parameters.get("binary_data_size", 0))
             if one.datatype not in DATATYPES and one.datatype != "BYTES":
-                raise RequestError(f"the version's server answers with the datatype {one.datatype!r}.", 502)
+                raise ValueError(f"the datatype {one.datatype!r}")
             array = from_bytes(one.datatype, one.shape, math.prod(one.shape), rest[:size], one.name)
             rest = rest[size:]
             found[one.name] = _texts(array) if one.datatype == "BYTES" and one.name in self._texts else array

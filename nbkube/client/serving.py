@@ -184,6 +184,10 @@ class Serving(Project):
 
         profile = self.profile()
         wanted = pods or Pods(image="")
+        if wanted.runtime:
+            from nbkube.serving.runtimes import check
+
+            check(wanted.runtime, chosen)
         image = wanted.image or profile.serve.image or profile.image
         if not image:
             libraries = ", ".join(f"{key}=={value}" for key, value in chosen.libraries.items())

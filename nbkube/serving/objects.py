@@ -16,6 +16,7 @@ from nbkube.cluster.model import INFERENCE_SERVICE, Manifest
 from nbkube.profiles import Profile
 from nbkube.serving.model import Pods, Routing, ServerTask
 from nbkube.serving.pod import STORE_CA, TOKEN
+from nbkube.serving.runtimes import RUNTIMES
 
 PORT = 8080
 CONTROL_PORT = 8081
@@ -85,7 +86,7 @@ def version_objects(
     }
     limits = {key: amount for key, amount in amounts.items() if key != "cpu"}
     files = {"name": "model", "mountPath": _FILES}
-    fetch = {
+    fetch: Manifest = {
         "name": "fetch",
         "image": pods.image,
         "command": ["python3", "-m", "nbkube.serving.pod"],
@@ -94,13 +95,19 @@ def version_objects(
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": amounts["memory"]}},
         "securityContext": _LOCKED,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [_TEMPORARY, files],
+        "volumeMounts": [dict(_TEMPORARY), files],
     }
-    container = _server(task, pods, {"requests": amounts, "limits": limits})
+    resources = {"requests": amounts, "limits": limits}
+    if pods.runtime:
+        fetch["args"] += [pods.runtime]
+        container = _runtime(name, pods, resources)
+    else:
+        container = _server(task, pods, resources)
     container["volumeMounts"].append(files)
     spec = _pod(profile, [container], [{"name": "model", "emptyDir": {}}])
     spec["initContainers"] = [fetch]
     around = [_service(called, marks, {}), _budget(called, marks)]
+    around[0]["spec"]["ports"][0]["targetPort"] = container["ports"][0]["containerPort"]
     if kserve:
         return [*around, _inference_service(called, marks, spec, pods)]
     return [*around, _deployment(called, marks, spec), _autoscaler(called, marks, pods)]
@@ -112,7 +119,7 @@ def router_objects(name: str, pods: Pods, profile: Profile, record: str, certifi
     task = ServerTask(
         name=name, store=profile.store.url, routing=Routing(0), host="0.0.0.0", port=PORT, limits=pods.limits,
         log=pods.log, upstream=f"http://{object_name(name)}-v{{version}}:{PORT}", record=record,
-        control_port=CONTROL_PORT, linger=LINGER,
+        control_port=CONTROL_PORT, linger=LINGER, dialect=RUNTIMES[pods.runtime].dialect if pods.runtime else "v2",
     )  # fmt: skip
     container = _server(task, pods, _ROUTER)
     container["env"] += _environment(profile, certificates)
@@ -161,7 +168,28 @@ def _server(task: ServerTask, pods: Pods, resources: Manifest) -> Manifest:
         "resources": resources,
         "securityContext": _LOCKED,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [_TEMPORARY],
+        "volumeMounts": [dict(_TEMPORARY)],
+    }
+
+
+def _runtime(name: str, pods: Pods, resources: Manifest) -> Manifest:
+    """Return the container of a server of others."""
+    runtime = RUNTIMES[pods.runtime]
+    ready = {"httpGet": {"path": runtime.ready.format(name=name), "port": runtime.port}, "timeoutSeconds": 5}
+    live = {"httpGet": {"path": runtime.live.format(name=name), "port": runtime.port}, "timeoutSeconds": 5}
+    return {
+        "name": CONTAINER,
+        "image": pods.runtime_image,
+        "command": [word.format(name=name) for word in runtime.command],
+        "env": [{"name": "HOME", "value": "/tmp"}],
+        "ports": [{"name": "http", "containerPort": runtime.port}],
+        "startupProbe": {**ready, "periodSeconds": 1, "failureThreshold": 600},
+        "readinessProbe": {**ready, "periodSeconds": 2, "failureThreshold": 2},
+        "livenessProbe": {**live, "periodSeconds": 10, "failureThreshold": 6},
+        "resources": resources,
+        "securityContext": _LOCKED,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [dict(_TEMPORARY)],
     }
 
 

@@ -157,7 +157,7 @@ class ClusterEndpoints:
             return self._made(name, version, pods, tell, port, token)
         pods = _kept(known[1].pods, pods)
         wanted = routing.switched(known[1].routing, version)
-        self._change(name, Deployed(wanted, pods), "switched", tell)
+        self._change(service, known, Deployed(wanted, pods), "switched", tell)
         return self.get(name)
 
     def _made(self, name: str, version: int, pods: Pods, tell: Listener, port: int, token: str) -> Endpoint:
@@ -214,19 +214,18 @@ class ClusterEndpoints:
         """
         service = self._cluster.find(SERVICE, object_name(check_model_name(name)))
         known = None if service is None else self._record(service)
-        if action != "status" and known is not None:
+        if action != "status" and service is not None and known is not None:
             now = known[1].routing
             wanted, done = _changed(now, name, action, details)
-            self._change(name, Deployed(wanted, known[1].pods), done, lambda _: None)
+            self._change(service, known, Deployed(wanted, known[1].pods), done, lambda _: None)
         return self.get(name), routers.statistics(self._cluster, name)
 
-    def _change(self, name: str, wanted: Deployed, action: str, tell: Listener) -> None:
-        service = self._cluster.get(SERVICE, object_name(name))
-        found = self._record(service)
-        if found is None:
-            raise NotFoundError(f"{name} is not being served any more.")
-        old, before = found
-        record = service["metadata"]["annotations"][RECORD]
+    def _change(
+        self, service: Manifest, known: tuple[bytes, Deployed], wanted: Deployed, action: str, tell: Listener
+    ) -> None:
+        """Go over from what an endpoint's record was known to say to something else."""
+        name, record = service["metadata"]["labels"][ENDPOINT], service["metadata"]["annotations"][RECORD]
+        old, before = known
         self._provide(name, before, wanted, tell)
         if wanted.pods != before.pods:
             objects = router_objects(name, wanted.pods, self._profile, record, self._certificates())

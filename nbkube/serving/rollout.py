@@ -35,10 +35,19 @@ KINDS: tuple[Kind, ...] = (INGRESS, INFERENCE_SERVICE, AUTOSCALER, DEPLOYMENT, B
 def apply(cluster: Cluster, objects: Iterable[Manifest]) -> None:
     """Create or change objects, all or none: a dry run has shown before that the cluster takes each of them."""
     listed = list(objects)
-    for one in listed:
-        cluster.apply(one, dry_run=True)
+    dry_run(cluster, listed)
     for one in listed:
         cluster.apply(one)
+
+
+def dry_run(cluster: Cluster, objects: Iterable[Manifest]) -> None:
+    """Have the cluster look at objects without making them.
+
+    Raises:
+        RefusedError: it would not take one.
+    """
+    for one in objects:
+        cluster.apply(one, dry_run=True)
 
 
 def remove(cluster: Cluster, marks: Mapping[str, str], kinds: Iterable[Kind] = KINDS) -> int:

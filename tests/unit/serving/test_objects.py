@@ -112,3 +112,16 @@ def test_exposed_as_the_profile_says(expose: Any, kind: str) -> None:
         assert spec["rules"][0]["host"] == "models.example.com"
     else:
         assert not ingresses
+
+
+@pytest.mark.parametrize(("runtime", "port"), [("tensorflow-serving", 8501), ("triton", 8000), ("mlserver", 8080)])
+def test_servers_of_others(runtime: str, port: int) -> None:
+    pods = msgspec.structs.replace(PODS, runtime=runtime, runtime_image="registry/other:1")
+    objects = version_objects("digits", 3, pods, PROFILE)
+    pod = _of(objects, "Deployment")["spec"]["template"]["spec"]
+    [fetch], [server] = pod["initContainers"], pod["containers"]
+    assert (fetch["image"], fetch["args"][-1]) == (PODS.image, runtime)
+    assert (server["image"], server["ports"][0]["containerPort"]) == ("registry/other:1", port)
+    assert _of(objects, "Service")["spec"]["ports"] == [{"name": "http", "port": 8080, "targetPort": port}]
+    router = _task(_of(router_objects("digits", pods, PROFILE, "r"), "Deployment"))
+    assert router.dialect == ("v1" if runtime == "tensorflow-serving" else "v2")

@@ -10,6 +10,7 @@ import msgspec
 from nbkube.errors import ProfileError
 
 Engine = Literal["local", "argo"]
+KServe = Literal["auto", "never"]
 Exposure = Literal["port-forward", "node-port", "load-balancer", "ingress"]
 
 RUNNER_ACCOUNT = "nbkube-runner"
@@ -87,7 +88,8 @@ class Serve(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
     """How endpoints on the cluster are reached, and the image of their pods ("" = the profile's).
 
     `host` is the name in the addresses of an Ingress, or the node's in those of a node port; `tls_secret` the Secret
-    with an Ingress's certificate, `ingress_class` its controller ("" = the cluster's default).
+    with an Ingress's certificate, `ingress_class` its controller ("" = the cluster's default). `kserve`: whether each
+    version is an InferenceService where KServe is installed.
     """
 
     expose: Exposure = "port-forward"
@@ -95,6 +97,7 @@ class Serve(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
     tls_secret: str = ""
     ingress_class: str = ""
     image: str = ""
+    kserve: KServe = "auto"
 
 
 class Profile(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):

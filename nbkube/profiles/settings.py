@@ -16,7 +16,7 @@ from nbkube.pipeline import quantities
 from nbkube.pipeline.option_values import image as image_reference
 from nbkube.pipeline.option_values import shown
 from nbkube.pipeline.quantities import AmountError
-from nbkube.profiles.model import Engine, Exposure, Profile
+from nbkube.profiles.model import Engine, Exposure, KServe, Profile
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
@@ -167,6 +167,9 @@ _TABLE = (
     Setting("serve.image", '"REFERENCE"',
             "image of endpoints, with nbkube[serve] and the models' libraries (default: image)",
             _image),
+    Setting("serve.kserve", '"auto" | "never"',
+            "whether KServe runs the pods of endpoints, if it is there (default: auto)",
+            functools.partial(_choice, get_args(KServe))),
 )  # fmt: skip
 
 SETTINGS: dict[str, Setting] = {one.name: one for one in _TABLE}

@@ -39,6 +39,7 @@ _ALIVE = 15.0
 _CHUNK = 256 << 10
 _BODY_PIECE = 1 << 20
 _STORAGE_THREADS = 8
+_BYTES = "application/octet-stream"
 _STATUS: tuple[tuple[type[NbkubeError], int], ...] = (
     (NotFoundError, 404),
     (NotebookError, 422),
@@ -116,8 +117,7 @@ class RouteHandler(APIHandler):
             self.set_header(
                 "Content-Security-Policy", "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
             )
-            self.set_header("Content-Type", "text/html; charset=utf-8")
-            await self.finish(result)
+            await self.finish(result, set_content_type="text/html; charset=utf-8")
         elif route.form == "file":
             await self._send_file(*result)
         elif route.form == "pieces":
@@ -128,7 +128,7 @@ class RouteHandler(APIHandler):
 
     def _attached(self, name: str) -> None:
         """Have a browser keep the answer as a file, whatever it holds."""
-        self.set_header("Content-Type", "application/octet-stream")
+        self.set_header("Content-Type", _BYTES)
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}")
 
@@ -147,7 +147,7 @@ class RouteHandler(APIHandler):
             return
         finally:
             await self.in_thread(pieces.close)
-        await self.finish()
+        await self.finish(set_content_type=_BYTES)
 
     async def _send_file(self, name: str, place: Path) -> None:
         self._attached(name)
@@ -155,7 +155,7 @@ class RouteHandler(APIHandler):
             while data := await self.in_thread(source.read, _CHUNK):
                 self.write(data)
                 await self.flush()
-        await self.finish()
+        await self.finish(set_content_type=_BYTES)
 
     async def _stream(self, route: Route, arguments: list[Any]) -> None:
         """Send what a step shows, now and as it comes. Each event's id is the piece to go on with after a break."""
@@ -176,7 +176,7 @@ class RouteHandler(APIHandler):
             if not ended and len(pieces) < _MANY:
                 await asyncio.sleep(_LOOK)
                 silent += _LOOK
-        await self.finish()
+        await self.finish(set_content_type="text/event-stream")
 
     def _refuse(self, status: int, fault: model.Fault) -> None:
         if self._headers_written:

@@ -315,12 +315,6 @@ def _total(answer: Answer, otherwise: int) -> int:
     return int(total) if total.isdigit() else otherwise
 
 
-def read_all(pieces: Iterator[bytes]) -> bytes:
-    """Return all pieces as one; a single piece is not copied."""
-    found = list(pieces)
-    return found[0] if len(found) == 1 else b"".join(found)
-
-
 def copy_into(pieces: Iterator[Buffer], file: BinaryIO, progress: Progress = _silent) -> int:
     """Write all pieces to a file; return their size."""
     size = 0

@@ -239,6 +239,14 @@ def serve(
         str,
         typer.Option("--replicas", metavar="MIN[:MAX]", help="On a cluster: pods of a version, up to MAX under load."),
     ] = "1:3",
+    runtime: Annotated[
+        str,
+        typer.Option(
+            "--runtime",
+            metavar="NAME=IMAGE",
+            help="On a cluster: tensorflow-serving, triton or mlserver.",
+        ),
+    ] = "",
     cpu: Annotated[str, typer.Option("--cpu", metavar="CORES", help="On a cluster: CPUs of a pod.")] = "",
     memory: Annotated[str, typer.Option("--memory", metavar="SIZE", help="On a cluster: memory of a pod.")] = "",
     gpu: Annotated[
@@ -264,7 +272,7 @@ def serve(
         trust=trust,
         limits=Limits(body=limit << 20, seconds=timeout),
         log=RequestLog(share=log, redact=tuple(redact or ())),
-        pods=pods_of(image, replicas, cpu, memory, gpu or []),
+        pods=pods_of(image, replicas, runtime, cpu, memory, gpu or []),
         tell=_quiet if json else _told,
     )
     if json:
@@ -283,7 +291,7 @@ def _told(news: Mapping[str, Any]) -> None:
     tell(one_line(f"{news['phase']}: {news.get('message') or news.get('url', '')}"))
 
 
-def pods_of(image: str, replicas: str, cpu: str, memory: str, gpu: list[str]) -> Pods:
+def pods_of(image: str, replicas: str, runtime: str, cpu: str, memory: str, gpu: list[str]) -> Pods:
     """Return what the pods of an endpoint are made of, from texts as people type them."""
     from nbkube.errors import NotebookError, Place
     from nbkube.pipeline.options import merge, settings_of
@@ -292,6 +300,9 @@ def pods_of(image: str, replicas: str, cpu: str, memory: str, gpu: list[str]) ->
     least, _, most = replicas.partition(":")
     if not least.isdigit() or not (most or least).isdigit() or not 1 <= int(least) <= int(most or least) <= 1000:
         raise NbkubeError(f"--replicas {replicas[:40]!r} is no number of pods. Fix: write 2, or 1:3 for one to three.")
+    server, _, its_image = runtime.partition("=")
+    if runtime and not its_image:
+        raise NbkubeError(f"--runtime {runtime[:60]!r} names no image. Fix: write triton=REGISTRY/IMAGE:TAG")
     given = {key: text for key, text in (("image", image), ("cpu", cpu), ("memory", memory), ("gpu", gpu)) if text}
     settings, faults = settings_of(given, "the request", Place("serve"))
     options, more = merge(settings)
@@ -299,6 +310,8 @@ def pods_of(image: str, replicas: str, cpu: str, memory: str, gpu: list[str]) ->
         raise NotebookError(diagnostics=[*faults, *more])
     return Pods(
         image=options.image,
+        runtime=server,
+        runtime_image=its_image,
         replicas=int(least),
         most=int(most or least),
         cpu=options.cpu,

@@ -124,7 +124,7 @@ class Serving(Project):
         """
         from nbkube.models import consent
         from nbkube.serving.local import LocalEndpoints
-        from nbkube.serving.model import Limits, RequestLog, Routing, ServerTask
+        from nbkube.serving.model import Limits, Pods, RequestLog, Routing, ServerTask
 
         _check_installed()
         chosen = self._brought(name, version, tell)
@@ -135,6 +135,11 @@ class Serving(Project):
         if not isinstance(endpoints, LocalEndpoints):
             made_of = self._pods(chosen, pods, workers or 1, limits, log)
             return endpoints.start(name, chosen.version, made_of, tell, port=port, token=token)
+        if pods is not None and pods != Pods(image=""):
+            raise NbkubeError(
+                "image, replicas, runtime and amounts are those of pods, and the profile has no cluster. "
+                "Fix: add --profile NAME"
+            )
         going = next((one for one in endpoints.all() if one.name == name and one.phase == "Ready"), None)
         if going is not None:
             tell({"phase": "Switching", "url": going.url})
@@ -184,6 +189,10 @@ class Serving(Project):
 
         profile = self.profile()
         wanted = pods or Pods(image="")
+        if wanted.runtime:
+            from nbkube.serving.runtimes import check
+
+            check(wanted.runtime, chosen)
         image = wanted.image or profile.serve.image or profile.image
         if not image:
             libraries = ", ".join(f"{key}=={value}" for key, value in chosen.libraries.items())

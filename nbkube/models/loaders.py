@@ -97,13 +97,17 @@ def _skops(path: Path) -> Any:
         from skops import io
     except ImportError:
         raise ModelError("scikit-learn models are kept by skops. Fix: pip install 'nbkube[serve]'") from None
-    unknown = io.get_untrusted_types(file=path)
+    from nbkube.models.trees import TRUSTED, check_trees
+
+    unknown = [one for one in io.get_untrusted_types(file=path) if one not in TRUSTED]
     if unknown:
         raise ModelError(
             f"{path.name} holds objects of types that may run code: {', '.join(unknown[:5])}. It is refused. "
             "Fix: serve a function of the notebook that calls the model instead."
         )
-    return io.load(path)
+    model = io.load(path, trusted=list(TRUSTED))
+    check_trees(model)
+    return model
 
 
 def _pickle(path: Path) -> Any:

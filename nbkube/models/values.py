@@ -74,9 +74,11 @@ def _write_estimator(value: Any, folder: Path) -> Predictor:
         from skops import io
     except ImportError:
         raise ModelError("scikit-learn models are kept by skops. Fix: pip install 'nbkube[serve]'") from None
+    from nbkube.models.trees import TRUSTED
+
     try:
         io.dump(value, folder / "model.skops")
-        unknown = io.get_untrusted_types(file=folder / "model.skops")
+        unknown = [one for one in io.get_untrusted_types(file=folder / "model.skops") if one not in TRUSTED]
     except Exception as error:
         raise ModelError(f"skops cannot keep this {type(value).__name__}: {error}") from error
     if unknown:

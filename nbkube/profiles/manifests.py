@@ -45,6 +45,11 @@ SERVING_RULES: tuple[Manifest, ...] = (
         "verbs": [*_READ, "create", "patch", "delete"],
     },
     {"apiGroups": ["networking.k8s.io"], "resources": ["ingresses"], "verbs": [*_READ, "create", "patch", "delete"]},
+    {
+        "apiGroups": ["serving.kserve.io"],
+        "resources": ["inferenceservices"],
+        "verbs": [*_READ, "create", "patch", "delete"],
+    },
     # Orders to endpoints, and their address on a person's machine, go through the API server.
     {"apiGroups": [""], "resources": ["pods/portforward"], "verbs": ["get", "create"]},
 )

@@ -16,7 +16,7 @@ from nbkube.pipeline import quantities
 from nbkube.pipeline.option_values import image as image_reference
 from nbkube.pipeline.option_values import shown
 from nbkube.pipeline.quantities import AmountError
-from nbkube.profiles.model import Engine, Exposure, Profile
+from nbkube.profiles.model import Engine, Exposure, KServe, Profile
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
@@ -124,6 +124,8 @@ _TABLE = (
     Setting("store.pod-endpoint", '"URL"', "the S3 server as pods reach it (default: the same)", _endpoint),
     Setting("store.region", '"NAME"', "region of the bucket",
             functools.partial(_matching, r"[A-Za-z0-9-]+", "region", "us-east-1", 63)),
+    Setting("store.aws-profile", '"NAME"', "profile of ~/.aws/credentials to use here (else the environment's)",
+            functools.partial(_matching, r"[A-Za-z0-9._-]+", "aws-profile", "lab", 128)),
     Setting("store.secret", '"NAME"', "Kubernetes Secret that gives pods their AWS variables",
             functools.partial(_subdomain, "secret", "nbkube-store", 253)),
     Setting("store.ca", '"FILE"', "certificate authority of the endpoints, where it is an own one", _text),
@@ -165,6 +167,9 @@ _TABLE = (
     Setting("serve.image", '"REFERENCE"',
             "image of endpoints, with nbkube[serve] and the models' libraries (default: image)",
             _image),
+    Setting("serve.kserve", '"auto" | "never"',
+            "whether KServe runs the pods of endpoints, if it is there (default: auto)",
+            functools.partial(_choice, get_args(KServe))),
 )  # fmt: skip
 
 SETTINGS: dict[str, Setting] = {one.name: one for one in _TABLE}

@@ -16,6 +16,7 @@ from nbkube.server.model import InProject
 from nbkube.server.service import Service
 from nbkube.server.views import plain
 from nbkube.serving.model import Endpoint, Statistics
+from nbkube.serving.upstream import nested
 
 _LATENCIES = 120
 _VERSIONS = 50
@@ -139,10 +140,3 @@ def _rows(one: ModelVersion) -> str:
     else:
         return msgspec.json.encode({"inputs": columns}).decode()
     return "[" + ",\n ".join(msgspec.json.encode(row).decode() for row in rows) + "]"
-
-
-def nested(flat: list[object], shape: list[int]) -> list[object]:
-    """Return flat data in the form of its shape."""
-    for size in reversed(shape[1:]):
-        flat = [flat[at : at + size] for at in range(0, len(flat), size)] if size else [[] for _ in range(shape[0])]
-    return flat

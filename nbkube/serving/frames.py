@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -71,12 +70,6 @@ def frame(message: Job | Done) -> bytes:
     """Return a message with its length before it."""
     body = msgspec.msgpack.encode(message)
     return _LENGTH.pack(len(body)) + body
-
-
-async def read_done(reader: asyncio.StreamReader) -> Done:
-    """Return the next message of a worker. Raises `asyncio.IncompleteReadError` when it is gone."""
-    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-    return msgspec.msgpack.decode(await reader.readexactly(length), type=Done)
 
 
 def length_of(head: bytes) -> int:

@@ -68,6 +68,7 @@ class ServerTask(msgspec.Struct, frozen=True, omit_defaults=True):
     token: str = ""
     folder: str = ""
     upstream: str = ""
+    dialect: Literal["v2", "v1"] = "v2"
     record: str = ""
     control_port: int = 0
     linger: float = 0.0
@@ -95,10 +96,13 @@ class Pods(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `image` holds nbkube with what serving needs and the libraries of the model. Each version has `replicas` pods, up to
     `most` under load. `cpu` and `memory` are Kubernetes quantities that one pod asks for, `gpu` maps devices to their
-    number. With `token` callers are asked for the one in the endpoint's Secret.
+    number. With `token` callers are asked for the one in the endpoint's Secret. `runtime` names another server than
+    ours for the versions' pods, whose image is `runtime_image` then.
     """
 
     image: str
+    runtime: str = ""
+    runtime_image: str = ""
     replicas: int = 1
     most: int = 3
     routers: int = 2

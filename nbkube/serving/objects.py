@@ -12,10 +12,11 @@ from typing import Any
 
 import msgspec
 
-from nbkube.cluster.model import Manifest
+from nbkube.cluster.model import INFERENCE_SERVICE, Manifest
 from nbkube.profiles import Profile
 from nbkube.serving.model import Pods, Routing, ServerTask
 from nbkube.serving.pod import STORE_CA, TOKEN
+from nbkube.serving.runtimes import RUNTIMES
 
 PORT = 8080
 CONTROL_PORT = 8081
@@ -39,6 +40,11 @@ _LOCKED = {
 }
 
 
+_ROLLING = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+"""A new pod is ready before an old one is asked to go."""
+CONTAINER, KSERVE_CONTAINER = "server", "kserve-container"
+
+
 def object_name(name: str, version: int | None = None) -> str:
     """Return what the objects of an endpoint, or of one of its versions, are called."""
     return f"nbkube-serve-{name}" + (f"-v{version}" if version else "")
@@ -50,8 +56,15 @@ def labels(name: str, role: str = "", version: int | None = None) -> dict[str, s
     return found | ({ROLE: role} if role else {}) | ({VERSION: str(version)} if version else {})
 
 
-def version_objects(name: str, version: int, pods: Pods, profile: Profile, certificates: str = "") -> list[Manifest]:
-    """Return the objects that serve one version.
+def deployment_name(name: str, version: int, *, kserve: bool) -> str:
+    """Return what the Deployment of a version is called; KServe makes its own."""
+    return object_name(name, version) + ("-predictor" if kserve else "")
+
+
+def version_objects(
+    name: str, version: int, pods: Pods, profile: Profile, certificates: str = "", *, kserve: bool = False
+) -> list[Manifest]:
+    """Return the objects that serve one version: its Deployment and autoscaler, or an InferenceService that makes them.
 
     Args:
         name: of the model, and of the endpoint.
@@ -59,6 +72,7 @@ def version_objects(name: str, version: int, pods: Pods, profile: Profile, certi
         pods: what the pods are made of.
         profile: gives store, pull secrets and amounts where `pods` does not.
         certificates: with which the store's server is checked, as PEM ("" for those of the image).
+        kserve: let KServe make the pods.
     """
     called, marks = object_name(name, version), labels(name, MODEL, version)
     task = ServerTask(
@@ -72,7 +86,7 @@ def version_objects(name: str, version: int, pods: Pods, profile: Profile, certi
     }
     limits = {key: amount for key, amount in amounts.items() if key != "cpu"}
     files = {"name": "model", "mountPath": _FILES}
-    fetch = {
+    fetch: Manifest = {
         "name": "fetch",
         "image": pods.image,
         "command": ["python3", "-m", "nbkube.serving.pod"],
@@ -81,18 +95,22 @@ def version_objects(name: str, version: int, pods: Pods, profile: Profile, certi
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": amounts["memory"]}},
         "securityContext": _LOCKED,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [_TEMPORARY, files],
+        "volumeMounts": [dict(_TEMPORARY), files],
     }
-    container = _server(task, pods, {"requests": amounts, "limits": limits})
+    resources = {"requests": amounts, "limits": limits}
+    if pods.runtime:
+        fetch["args"] += [pods.runtime]
+        container = _runtime(name, pods, resources)
+    else:
+        container = _server(task, pods, resources)
     container["volumeMounts"].append(files)
     spec = _pod(profile, [container], [{"name": "model", "emptyDir": {}}])
     spec["initContainers"] = [fetch]
-    return [
-        _service(called, marks, {}),
-        _deployment(called, marks, spec),
-        _budget(called, marks),
-        _autoscaler(called, marks, pods),
-    ]
+    around = [_service(called, marks, {}), _budget(called, marks)]
+    around[0]["spec"]["ports"][0]["targetPort"] = container["ports"][0]["containerPort"]
+    if kserve:
+        return [*around, _inference_service(called, marks, spec, pods)]
+    return [*around, _deployment(called, marks, spec), _autoscaler(called, marks, pods)]
 
 
 def router_objects(name: str, pods: Pods, profile: Profile, record: str, certificates: str = "") -> list[Manifest]:
@@ -101,7 +119,7 @@ def router_objects(name: str, pods: Pods, profile: Profile, record: str, certifi
     task = ServerTask(
         name=name, store=profile.store.url, routing=Routing(0), host="0.0.0.0", port=PORT, limits=pods.limits,
         log=pods.log, upstream=f"http://{object_name(name)}-v{{version}}:{PORT}", record=record,
-        control_port=CONTROL_PORT, linger=LINGER,
+        control_port=CONTROL_PORT, linger=LINGER, dialect=RUNTIMES[pods.runtime].dialect if pods.runtime else "v2",
     )  # fmt: skip
     container = _server(task, pods, _ROUTER)
     container["env"] += _environment(profile, certificates)
@@ -138,7 +156,7 @@ def _server(task: ServerTask, pods: Pods, resources: Manifest) -> Manifest:
         secret = {"name": object_name(task.name), "key": "token"}
         env.append({"name": TOKEN, "valueFrom": {"secretKeyRef": secret}})
     return {
-        "name": "server",
+        "name": CONTAINER,
         "image": pods.image,
         "command": ["python3", "-m", "nbkube.serving.pod"],
         "args": ["serve", msgspec.json.encode(task).decode()],
@@ -150,7 +168,28 @@ def _server(task: ServerTask, pods: Pods, resources: Manifest) -> Manifest:
         "resources": resources,
         "securityContext": _LOCKED,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [_TEMPORARY],
+        "volumeMounts": [dict(_TEMPORARY)],
+    }
+
+
+def _runtime(name: str, pods: Pods, resources: Manifest) -> Manifest:
+    """Return the container of a server of others."""
+    runtime = RUNTIMES[pods.runtime]
+    ready = {"httpGet": {"path": runtime.ready.format(name=name), "port": runtime.port}, "timeoutSeconds": 5}
+    live = {"httpGet": {"path": runtime.live.format(name=name), "port": runtime.port}, "timeoutSeconds": 5}
+    return {
+        "name": CONTAINER,
+        "image": pods.runtime_image,
+        "command": [word.format(name=name) for word in runtime.command],
+        "env": [{"name": "HOME", "value": "/tmp"}],
+        "ports": [{"name": "http", "containerPort": runtime.port}],
+        "startupProbe": {**ready, "periodSeconds": 1, "failureThreshold": 600},
+        "readinessProbe": {**ready, "periodSeconds": 2, "failureThreshold": 2},
+        "livenessProbe": {**live, "periodSeconds": 10, "failureThreshold": 6},
+        "resources": resources,
+        "securityContext": _LOCKED,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [dict(_TEMPORARY)],
     }
 
 
@@ -191,11 +230,34 @@ def _pod(profile: Profile, containers: list[Manifest], volumes: list[Manifest]) 
 def _deployment(name: str, marks: dict[str, str], pod: Manifest) -> Manifest:
     spec = {
         "selector": {"matchLabels": marks},
-        # A new pod is ready before an old one is asked to go.
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "strategy": _ROLLING,
         "template": {"metadata": {"labels": marks}, "spec": pod},
     }
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": _metadata(name, marks), "spec": spec}
+
+
+def _inference_service(name: str, marks: dict[str, str], pod: Manifest, pods: Pods) -> Manifest:
+    """Return what KServe makes a version's pods from, without Knative.
+
+    `RawDeployment` is what versions before 0.16 call the mode, later ones take both names (kserve:pkg/constants).
+    """
+    annotations = {"serving.kserve.io/deploymentMode": "RawDeployment", "serving.kserve.io/autoscalerClass": "hpa"}
+    container = {**pod["containers"][0], "name": KSERVE_CONTAINER}
+    predictor = {
+        **pod,
+        "containers": [container],
+        "minReplicas": pods.replicas,
+        "maxReplicas": max(pods.most, pods.replicas),
+        "scaleMetric": "cpu",
+        "scaleTarget": _LOAD,
+        "deploymentStrategy": _ROLLING,
+    }
+    return {
+        "apiVersion": INFERENCE_SERVICE.api_version,
+        "kind": INFERENCE_SERVICE.kind,
+        "metadata": {**_metadata(name, marks), "annotations": annotations},
+        "spec": {"predictor": predictor},
+    }
 
 
 def _service(name: str, marks: dict[str, str], exposure: Manifest) -> Manifest:

@@ -1,7 +1,7 @@
 """What starts in the pods of an endpoint:
 
-    python3 -m nbkube.serving.pod fetch STORE NAME VERSION FOLDER     the init container: files by their digests
-    python3 -m nbkube.serving.pod serve TASK                          a version's server, or a router
+    python3 -m nbkube.serving.pod fetch STORE NAME VERSION FOLDER [RUNTIME]  the init container: files by their digests
+    python3 -m nbkube.serving.pod serve TASK                                 a version's server, or a router
 
 A fault is written where Kubernetes looks for a container's last words, so that it is told by `nbkube serve`.
 """
@@ -34,11 +34,19 @@ def main(arguments: Sequence[str]) -> int:
         return _failed(str(error), 1)
 
 
-def _fetch(url: str, name: str, version: str, folder: str) -> int:
+def _fetch(url: str, name: str, version: str, folder: str, runtime: str = "") -> int:
     from nbkube.models.copying import mirror
+    from nbkube.models.registry import ModelRegistry
     from nbkube.storage import open_store
 
-    found = mirror(open_store(url), open_store(Path(folder)), name, int(version))
+    store = open_store(url)
+    if runtime:
+        from nbkube.serving.runtimes import lay_out
+
+        found = ModelRegistry(store).get(name, int(version))
+        lay_out(runtime, store, found, Path(folder))
+    else:
+        found = mirror(store, open_store(Path(folder)), name, int(version))
     print(f"model {name} version {version}: {found.size} bytes, {found.digest}", flush=True)  # noqa: T201
     return 0
 

@@ -23,7 +23,8 @@ import numpy as np
 from nbkube.models.model import ModelVersion
 from nbkube.models.tensors import Array
 from nbkube.serving.faults import OverloadError, RequestError
-from nbkube.serving.frames import Done, Job, frame, pack, read_done, unpack
+from nbkube.serving.frames import Done, Job, frame, pack, unpack
+from nbkube.serving.link import Link
 from nbkube.serving.model import Limits
 
 _DEATHS = 3
@@ -73,7 +74,8 @@ class Pool:
         self._folder = folder
         self._restarted = restarted
         self._queue: deque[_Waiting] = deque()
-        self._arrived = asyncio.Event()
+        self._idle: list[_Worker] = []
+        self._due = False
         self._tasks: list[asyncio.Task[None]] = []
         self._ready: asyncio.Future[None] | None = None
         self._busy = 0
@@ -133,12 +135,15 @@ class Pool:
         loop = asyncio.get_running_loop()
         one = _Waiting(inputs, wanted, rows, kind, loop.create_future(), alone=not batched)
         self._queue.append(one)
-        self._arrived.set()
+        self._soon()
+        limit = loop.call_later(self._limits.seconds, self._expire, one)
         try:
-            async with asyncio.timeout(self._limits.seconds):
-                return await one.answer
-        except TimeoutError:
-            raise RequestError(f"the model has not answered within {self._limits.seconds:g} s.", 504) from None
+            return await one.answer
+        finally:
+            limit.cancel()
+
+    def _expire(self, one: _Waiting) -> None:
+        _refuse(one, RequestError(f"the model has not answered within {self._limits.seconds:g} s.", 504))
 
     # -- one worker ------------------------------------------------------------------------------------------------
 
@@ -161,6 +166,7 @@ class Pool:
                 await asyncio.sleep(min(_PAUSE * 2**failures, 30.0))
 
     async def _work(self) -> None:
+        """Start a worker; return when it has ended."""
         ours, theirs = socket.socketpair()
         arguments = [self._store, self.version.name, str(self.version.version), self._folder, str(theirs.fileno())]
         with theirs:
@@ -170,18 +176,15 @@ class Pool:
                 cwd=Path(__file__).parents[2], start_new_session=True,
             )  # fmt: skip
         self.processes[process.pid] = process
-        reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 24)
+        worker = _Worker(self)
         try:
-            await self._greet(reader)
-            while True:
-                batch = await self._next(reader)
-                if batch is None:
-                    return
-                await self._predict(batch, reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return
+            await asyncio.get_running_loop().create_connection(lambda: worker.link, sock=ours)
+            await self._greet(worker)
+            await worker.gone
         finally:
-            writer.close()
+            self._idle = [one for one in self._idle if one is not worker]
+            worker.link.close()
+            worker.give_up()
             del self.processes[process.pid]
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -198,35 +201,43 @@ class Pool:
             **os.environ,
         }
 
-    async def _greet(self, reader: asyncio.StreamReader) -> None:
+    async def _greet(self, worker: _Worker) -> None:
+        """Wait until a worker has loaded the model."""
         try:
             async with asyncio.timeout(START_SECONDS):
-                first = await read_done(reader)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            raise StartError("the worker ended while it loaded the model; its log says more") from None
+                await asyncio.wait({worker.greeting, worker.gone}, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             raise StartError(f"the worker was not ready after {START_SECONDS:g} s") from None
+        if not worker.greeting.done():
+            raise StartError("the worker ended while it loaded the model; its log says more")
+        first = worker.greeting.result()
         if not first.ready:
             raise StartError(first.fault)
         if self._ready is not None and not self._ready.done():
             self._ready.set_result(None)
+        self.idle(worker)
 
-    async def _next(self, reader: asyncio.StreamReader) -> list[_Waiting] | None:
-        """Return what is predicted next, joined; None if the worker is gone meanwhile."""
-        while True:
+    # -- what waits, and who predicts it ---------------------------------------------------------------------------
+
+    def idle(self, worker: _Worker) -> None:
+        """Take note that a worker can have the next batch."""
+        self._idle.append(worker)
+        self._hand_out()
+
+    def _soon(self) -> None:
+        """Hand out at the end of this turn of the loop: what arrives together is predicted together."""
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._hand_out)
+
+    def _hand_out(self) -> None:
+        self._due = False
+        while self._idle and self._queue:
             batch = self._take()
-            if batch:
-                return batch
-            self._arrived.clear()
-            arrived = asyncio.ensure_future(self._arrived.wait())
-            gone = asyncio.ensure_future(reader.read(1))
-            done, pending = await asyncio.wait({arrived, gone}, return_when=asyncio.FIRST_COMPLETED)
-            for one in pending:
-                one.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await one
-            if gone in done:
-                return None
+            if not batch:
+                return
+            self._busy += len(batch)
+            self._idle.pop().predict(batch, self._limits.seconds + 1.0)
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -244,27 +255,22 @@ class Pool:
             rows += one.rows
         return batch
 
-    async def _predict(self, batch: list[_Waiting], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._busy += len(batch)
-        try:
-            writer.write(frame(Job(pack(_joined(batch)), batch[0].wanted)))
-            await writer.drain()
-            async with asyncio.timeout(self._limits.seconds + 1.0):
-                done = await read_done(reader)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            self._back(batch)
-            raise
-        except TimeoutError:
+    def answered(self, batch: list[_Waiting], done: Done) -> None:
+        """Take a worker's answer to a batch."""
+        self._busy -= len(batch)
+        self._settle(batch, done)
+
+    def lost(self, batch: list[_Waiting], *, late: bool) -> None:
+        """Take back what a worker had in hand that has ended, or is ended for being too `late`."""
+        self._busy -= len(batch)
+        if late:
             for one in batch:
-                _refuse(one, RequestError(f"the model has not answered within {self._limits.seconds:g} s.", 504))
-            raise ConnectionError from None  # it is replaced
-        except asyncio.CancelledError:
+                self._expire(one)
+        elif self._closing:
             for one in batch:
                 _refuse(one, OverloadError("the server is going away. Try again."))
-            raise
-        finally:
-            self._busy -= len(batch)
-        self._settle(batch, done)
+        else:
+            self._back(batch)
 
     def _settle(self, batch: list[_Waiting], done: Done) -> None:
         if not done.fault:
@@ -278,7 +284,7 @@ class Pool:
             for one in reversed(batch):
                 one.alone = True
                 self._queue.appendleft(one)
-            self._arrived.set()
+            self._soon()
             return
         if done.blame == "input":
             spec = ", ".join(
@@ -297,7 +303,54 @@ class Pool:
                 continue
             one.alone = one.alone or one.deaths >= _DEATHS - 1
             self._queue.appendleft(one)
-        self._arrived.set()
+        self._soon()
+
+
+class _Worker:
+    """A worker process as its pool sees it: what it has in hand, and that it may be gone."""
+
+    def __init__(self, pool: Pool) -> None:
+        loop = asyncio.get_running_loop()
+        self._pool = pool
+        self._batch: list[_Waiting] = []
+        self._limit: asyncio.TimerHandle | None = None
+        self._late = False
+        self.greeting: asyncio.Future[Done] = loop.create_future()
+        self.gone: asyncio.Future[None] = loop.create_future()
+        self.link = Link(self._arrived, self._lost)
+
+    def predict(self, batch: list[_Waiting], seconds: float) -> None:
+        """Send a batch; one that is not answered in time costs the worker its life."""
+        self._batch = batch
+        self._limit = asyncio.get_running_loop().call_later(seconds, self._expire)
+        self.link.send(frame(Job(pack(_joined(batch)), batch[0].wanted)))
+
+    def _expire(self) -> None:
+        self._late = True
+        self.link.close()
+
+    def _arrived(self, done: Done) -> None:
+        if not self.greeting.done():
+            self.greeting.set_result(done)
+            return
+        batch, self._batch = self._batch, []
+        if self._limit is not None:
+            self._limit.cancel()
+        if batch:
+            self._pool.answered(batch, done)
+            self._pool.idle(self)
+
+    def _lost(self) -> None:
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+    def give_up(self) -> None:
+        """Give back what it has in hand."""
+        if self._limit is not None:
+            self._limit.cancel()
+        batch, self._batch = self._batch, []
+        if batch:
+            self._pool.lost(batch, late=self._late)
 
 
 def _refuse(one: _Waiting, error: RequestError) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from nbkube.cluster import Cluster, Manifest
-from nbkube.cluster.model import DEPLOYMENT, POD, SERVICE
+from nbkube.cluster.model import DEPLOYMENT, INFERENCE_SERVICE, POD, SERVICE
 from nbkube.errors import NotFoundError, ProfileError
 from nbkube.models.model import check_model_name
 from nbkube.profiles import Profile
@@ -33,6 +33,7 @@ from nbkube.serving.objects import (
     ROLE,
     ROUTER,
     VERSION,
+    deployment_name,
     labels,
     object_name,
     router_objects,
@@ -43,6 +44,8 @@ from nbkube.storage.model import ObjectStore
 
 Listener = Callable[[Mapping[str, Any]], None]
 _GONE_SECONDS = 120.0
+_LONGEST = 57
+"""KServe writes names of Deployments into labels, after `isvc.`; those have 63 letters at most."""
 
 
 class ClusterEndpoints:
@@ -107,8 +110,11 @@ class ClusterEndpoints:
         if known is None:
             return None
         deployed = known[1]
-        wanted = [object_name(name), *(object_name(name, one) for one in routing.versions_of(deployed.routing))]
-        phase: EndpointPhase = "Ready" if all(rollout.is_ready(deployments.get(one)) for one in wanted) else "Starting"
+        ready = rollout.is_ready(deployments.get(object_name(name))) and all(
+            any(rollout.is_ready(deployments.get(deployment_name(name, one, kserve=kind))) for kind in (False, True))
+            for one in routing.versions_of(deployed.routing)
+        )
+        phase: EndpointPhase = "Ready" if ready else "Starting"
         if "deletionTimestamp" in metadata:
             phase = "Draining"
         return Endpoint(
@@ -151,7 +157,7 @@ class ClusterEndpoints:
             return self._made(name, version, pods, tell, port, token)
         pods = _kept(known[1].pods, pods)
         wanted = routing.switched(known[1].routing, version)
-        self._change(name, Deployed(wanted, pods), "switched", tell)
+        self._change(service, known, Deployed(wanted, pods), "switched", tell)
         return self.get(name)
 
     def _made(self, name: str, version: int, pods: Pods, tell: Listener, port: int, token: str) -> Endpoint:
@@ -181,11 +187,21 @@ class ClusterEndpoints:
         return self._profile.store.certificates()
 
     def _version_objects(self, name: str, version: int, pods: Pods) -> list[Manifest]:
-        return version_objects(name, version, pods, self._profile, self._certificates())
+        kserve = self._by_kserve(name, version)
+        return version_objects(name, version, pods, self._profile, self._certificates(), kserve=kserve)
+
+    def _by_kserve(self, name: str, version: int) -> bool:
+        """Tell whether KServe makes the pods of a version; one that has a Deployment of ours already keeps it."""
+        if self._profile.serve.kserve == "never" or not self._cluster.serves(INFERENCE_SERVICE):
+            return False
+        if len(deployment_name(name, version, kserve=True)) > _LONGEST:
+            return False
+        return self._cluster.find(DEPLOYMENT, object_name(name, version)) is None
 
     def _await_version(self, name: str, version: int, tell: Listener) -> None:
         marks = labels(name, MODEL, version)
-        rollout.wait(self._cluster, object_name(name, version), marks, f"{name} version {version}", tell)
+        called = deployment_name(name, version, kserve=self._by_kserve(name, version))
+        rollout.wait(self._cluster, called, marks, f"{name} version {version}", tell)
 
     # -- orders ----------------------------------------------------------------------------------------------------
 
@@ -198,19 +214,18 @@ class ClusterEndpoints:
         """
         service = self._cluster.find(SERVICE, object_name(check_model_name(name)))
         known = None if service is None else self._record(service)
-        if action != "status" and known is not None:
+        if action != "status" and service is not None and known is not None:
             now = known[1].routing
             wanted, done = _changed(now, name, action, details)
-            self._change(name, Deployed(wanted, known[1].pods), done, lambda _: None)
+            self._change(service, known, Deployed(wanted, known[1].pods), done, lambda _: None)
         return self.get(name), routers.statistics(self._cluster, name)
 
-    def _change(self, name: str, wanted: Deployed, action: str, tell: Listener) -> None:
-        service = self._cluster.get(SERVICE, object_name(name))
-        found = self._record(service)
-        if found is None:
-            raise NotFoundError(f"{name} is not being served any more.")
-        old, before = found
-        record = service["metadata"]["annotations"][RECORD]
+    def _change(
+        self, service: Manifest, known: tuple[bytes, Deployed], wanted: Deployed, action: str, tell: Listener
+    ) -> None:
+        """Go over from what an endpoint's record was known to say to something else."""
+        name, record = service["metadata"]["labels"][ENDPOINT], service["metadata"]["annotations"][RECORD]
+        old, before = known
         self._provide(name, before, wanted, tell)
         if wanted.pods != before.pods:
             objects = router_objects(name, wanted.pods, self._profile, record, self._certificates())
@@ -244,7 +259,7 @@ class ClusterEndpoints:
     def _retire(self, name: str, now: Routing) -> None:
         kept = {str(one) for one in routing.versions_of(now)}
         marks = ",".join(f"{key}={value}" for key, value in labels(name, MODEL).items())
-        for one in self._cluster.list(DEPLOYMENT, labels=marks):
+        for one in self._cluster.list(SERVICE, labels=marks):
             version = one["metadata"]["labels"].get(VERSION, "")
             if version and version not in kept:
                 rollout.remove(self._cluster, labels(name, MODEL) | {VERSION: version})

@@ -13,6 +13,7 @@ from nbkube.cluster.model import (
     BUDGET,
     DEPLOYMENT,
     EVENT,
+    INFERENCE_SERVICE,
     INGRESS,
     POD,
     SECRET,
@@ -20,6 +21,7 @@ from nbkube.cluster.model import (
     Kind,
 )
 from nbkube.serving.local import ServingError
+from nbkube.serving.objects import CONTAINER, KSERVE_CONTAINER
 
 Listener = Callable[[Mapping[str, Any]], None]
 
@@ -27,16 +29,25 @@ START_SECONDS = 600.0
 _STUCK_SECONDS = 30.0
 """How long a fault must last that may pass by itself, such as a registry that does not answer."""
 _LOOK_SECONDS = 0.5
-KINDS: tuple[Kind, ...] = (INGRESS, AUTOSCALER, DEPLOYMENT, BUDGET, SERVICE, SECRET)
+KINDS: tuple[Kind, ...] = (INGRESS, INFERENCE_SERVICE, AUTOSCALER, DEPLOYMENT, BUDGET, SERVICE, SECRET)
 
 
 def apply(cluster: Cluster, objects: Iterable[Manifest]) -> None:
     """Create or change objects, all or none: a dry run has shown before that the cluster takes each of them."""
     listed = list(objects)
-    for one in listed:
-        cluster.apply(one, dry_run=True)
+    dry_run(cluster, listed)
     for one in listed:
         cluster.apply(one)
+
+
+def dry_run(cluster: Cluster, objects: Iterable[Manifest]) -> None:
+    """Have the cluster look at objects without making them.
+
+    Raises:
+        RefusedError: it would not take one.
+    """
+    for one in objects:
+        cluster.apply(one, dry_run=True)
 
 
 def remove(cluster: Cluster, marks: Mapping[str, str], kinds: Iterable[Kind] = KINDS) -> int:
@@ -68,10 +79,13 @@ def wait(cluster: Cluster, name: str, marks: Mapping[str, str], what: str, tell:
     until = time.monotonic() + START_SECONDS
     told, since = "", time.monotonic()
     while True:
-        deployment = cluster.get(DEPLOYMENT, name)
+        deployment = cluster.find(DEPLOYMENT, name)
         if is_ready(deployment):
             return
-        why, final = trouble(cluster, deployment, marks)
+        if deployment is None:
+            why, final = f"the Deployment {name} is not there (yet)", False
+        else:
+            why, final = trouble(cluster, deployment, marks)
         if why != told:
             told, since = why, time.monotonic()
             if why:
@@ -118,5 +132,5 @@ def _last_words(pod: Manifest) -> tuple[str, bool]:
                 if "No module named" in said and "nbkube" in said:
                     said = "the image holds no nbkube. Fix: name one with nbkube[serve] by --image or serve.image"
                 # A store that did not answer may do so the next time.
-                return said, one["name"] == "server" or one.get("restartCount", 0) >= 3
+                return said, one["name"] in (CONTAINER, KSERVE_CONTAINER) or one.get("restartCount", 0) >= 3
     return "", False

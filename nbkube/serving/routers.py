@@ -19,6 +19,7 @@ from nbkube.serving.model import Routing, Statistics
 from nbkube.serving.objects import CONTROL_PORT, ROUTER, labels
 
 _SECONDS = 60.0
+_LOOK_SECONDS = 0.2
 _LATENCIES = 2000
 
 
@@ -36,17 +37,41 @@ def reroute(cluster: Cluster, name: str, routing: Routing) -> None:
         ServingError: one could not, or does not answer.
     """
     order = {"action": "route", "routing": routing}
-    for pod in cluster.list(POD, labels=labels(name, ROUTER)):
-        until = time.monotonic() + _SECONDS
-        while _runs(pod):
+    left = {one["metadata"]["uid"]: one for one in cluster.list(POD, labels=labels(name, ROUTER)) if _has_started(one)}
+    faults: dict[str, OSError] = {}
+    until = time.monotonic() + _SECONDS
+    while left:
+        for identity, pod in list(left.items()):
             try:
                 _order(cluster, pod, order)
-                break
+                del left[identity]
             except OSError as error:
-                if time.monotonic() > until:
-                    raise ServingError(f"the router {pod['metadata']['name']} does not answer ({error})") from None
-            time.sleep(0.2)
-            pod = cluster.find(POD, pod["metadata"]["name"]) or {}
+                faults[identity] = error
+        if not left:
+            return
+        time.sleep(_LOOK_SECONDS)
+        there = {one["metadata"]["uid"]: one for one in cluster.list(POD, labels=labels(name, ROUTER))}
+        left = {identity: there[identity] for identity in left if identity in there}
+        if time.monotonic() > until:
+            # What has not been ready all the time has no callers, and reads the record when it starts anew.
+            for identity, pod in left.items():
+                if _is_ready(pod):
+                    raise ServingError(
+                        f"the router {pod['metadata']['name']} does not answer ({faults[identity]}). "
+                        f"Fix: kubectl delete pod {pod['metadata']['name']}, then try again"
+                    )
+            return
+
+
+def _has_started(pod: Manifest) -> bool:
+    """Tell whether a pod may run already. What its status says is no proof against it: nodes tell of it later."""
+    phase = (pod.get("status") or {}).get("phase", "")
+    return bool(pod["spec"].get("nodeName")) and phase not in ("Succeeded", "Failed")
+
+
+def _is_ready(pod: Manifest) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 def statistics(cluster: Cluster, name: str) -> Statistics:

@@ -217,7 +217,7 @@ class Service:
         task = self.task
         pool: Pool | Upstream
         if task.upstream:
-            pool = Upstream(task.upstream.format(version=number), version, task.limits, task.token)
+            pool = Upstream(task.upstream.format(version=number), version, task.limits, task.token, task.dialect)
         else:
             pool = Pool(task.store, version, task.workers, task.limits, task.folder, self._restarted)
         try:

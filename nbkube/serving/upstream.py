@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ from nbkube.serving.faults import OverloadError, RequestError
 from nbkube.serving.model import Limits
 from nbkube.serving.pool import StartError
 from nbkube.serving.protocol import HEADER_LENGTH, as_bytes, from_bytes
+from nbkube.serving.runtimes import Dialect
 
 START_SECONDS = 120.0
 _CONNECT_SECONDS = 1.0
@@ -51,16 +53,21 @@ class Upstream:
         version: what it serves.
         limits: how many requests may be on their way, how long an answer may take.
         token: is sent along, "" for none.
+        dialect: v1 for TensorFlow Serving's REST, else the Open Inference Protocol.
     """
 
-    def __init__(self, url: str, version: ModelVersion, limits: Limits, token: str = "") -> None:
+    def __init__(
+        self, url: str, version: ModelVersion, limits: Limits, token: str = "", dialect: Dialect = "v2"
+    ) -> None:
         self.version = version
         self.processes: dict[int, Any] = {}
         self._limits = limits
         self._token = token
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 80
-        self._path = f"/v2/models/{version.name}/versions/{version.version}/infer"
+        self._dialect = dialect
+        place = f"models/{version.name}/versions/{version.version}"
+        self._path = f"/v1/{place}:predict" if dialect == "v1" else f"/v2/{place}/infer"
         self._free: list[tuple[Connection, float]] = []
         self._closing = False
         self.waiting = 0
@@ -130,8 +137,9 @@ class Upstream:
             else:
                 connection.close()
             if status == 200:
-                return self._outputs(body, headers.get(HEADER_LENGTH.lower(), ""))
-            if status not in (0, 503):
+                return self._read(body, headers.get(HEADER_LENGTH.lower(), ""))
+            # 404: the address of a pod that has gone is another one's already, and the node has yet to learn it.
+            if status not in (0, 404, 503):
                 raise RequestError(_error(body), status)
             if not reused:  # an old connection that ends says nothing of the server
                 await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
@@ -141,6 +149,9 @@ class Upstream:
         return Connection(self._host, self._port, _CONNECT_SECONDS)
 
     def _request(self, inputs: Mapping[str, Array], wanted: tuple[str, ...]) -> bytes:
+        if self._dialect == "v1":
+            columns = {name: as_rows(array) for name, array in inputs.items()}
+            return self._post(["Content-Type: application/json"], msgspec.json.encode({"inputs": columns}))
         tensors, tail = [], []
         for name, array in inputs.items():
             raw = as_bytes(array)
@@ -151,26 +162,58 @@ class Upstream:
         if wanted:
             body["outputs"] = [{"name": name} for name in (*(o.name for o in self.version.signature.outputs), *wanted)]
         text = msgspec.json.encode(body)
-        lines = [
-            f"POST {self._path} HTTP/1.1", f"Host: {self._host}", "Content-Type: application/octet-stream",
-            f"{HEADER_LENGTH}: {len(text)}", f"Content-Length: {len(text) + sum(map(len, tail))}",
-        ]  # fmt: skip
+        lines = ["Content-Type: application/octet-stream", f"{HEADER_LENGTH}: {len(text)}"]
+        return self._post(lines, b"".join((text, *tail)))
+
+    def _post(self, headers: list[str], body: bytes) -> bytes:
+        lines = [f"POST {self._path} HTTP/1.1", f"Host: {self._host}", *headers, f"Content-Length: {len(body)}"]
         if self._token:
             lines.append(f"Authorization: Bearer {self._token}")
-        return b"".join(("\r\n".join([*lines, "", ""]).encode("latin-1"), text, *tail))
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+    def _read(self, body: bytes, header: str) -> dict[str, Array]:
+        try:
+            return self._outputs(body, header)
+        except (RequestError, msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
+            raise RequestError(f"the version's server gave an answer that cannot be read: {error}", 502) from None
 
     def _outputs(self, body: bytes, header: str) -> dict[str, Array]:
+        if self._dialect == "v1":
+            specs = self.version.signature.outputs
+            outputs = msgspec.json.decode(body)["outputs"]
+            columns = outputs if isinstance(outputs, dict) else {specs[0].name: outputs}
+            return {one.name: from_rows(columns[one.name], one.datatype) for one in specs}
         length = int(header) if header.isdigit() else len(body)
         found: dict[str, Array] = {}
         rest = memoryview(body)[length:]
         for one in msgspec.json.decode(body[:length], type=_Answer).outputs:
             size = int(one.parameters.get("binary_data_size", 0))
             if one.datatype not in DATATYPES and one.datatype != "BYTES":
-                raise RequestError(f"the version's server answers with the datatype {one.datatype!r}.", 502)
+                raise ValueError(f"the datatype {one.datatype!r}")
             array = from_bytes(one.datatype, one.shape, math.prod(one.shape), rest[:size], one.name)
             rest = rest[size:]
             found[one.name] = _texts(array) if one.datatype == "BYTES" and one.name in self._texts else array
         return found
+
+
+def as_rows(array: Array) -> Any:
+    """Return an array as TensorFlow Serving takes it: nested lists, bytes in base64."""
+    if array.dtype.kind != "O":
+        return array.tolist()
+    coded = [one if isinstance(one, str) else {"b64": b64encode(one).decode("ascii")} for one in array.flat]
+    return nested(coded, list(array.shape))
+
+
+def from_rows(rows: Any, datatype: str) -> Array:
+    """Return what TensorFlow Serving has answered as an array."""
+    return np.array(rows, dtype=object if datatype == "BYTES" else DATATYPES[datatype])
+
+
+def nested(flat: list[Any], shape: list[int]) -> list[Any]:
+    """Return flat data in the form of its shape."""
+    for size in reversed(shape[1:]):
+        flat = [flat[at : at + size] for at in range(0, len(flat), size)] if size else [[] for _ in range(shape[0])]
+    return flat
 
 
 def _texts(array: Array) -> Array:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from tests.cluster import bench, layout, lifecycle, parts, preflight, profile
+from tests.cluster import bench, golang, layout, lifecycle, parts, preflight, profile
 from tests.cluster.api import Api
 from tests.cluster.layout import BenchError
 from tests.cluster.servers import Servers
@@ -43,10 +43,12 @@ def _say(text: str) -> None:
 def _build(options: argparse.Namespace) -> int:
     if lacks := preflight.missing_to_build():
         raise BenchError("the bench cannot be built:\n" + "\n".join(f"  - {line}" for line in lacks))
-    known = {part.name: part for part in lifecycle.parts()}
+    standard = lifecycle.parts()
+    known = {part.name: part for part in (*standard, golang.kserve())}
     if unknown := set(options.only or ()) - set(known):
         raise BenchError(f"no part {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
-    took = {name: parts.build(part, _say) for name, part in known.items() if name in (options.only or known)}
+    wanted = options.only or [part.name for part in standard]
+    took = {name: parts.build(part, _say) for name, part in known.items() if name in wanted}
     for name, seconds in took.items():
         _say(f"  {name:16} {seconds / 60:5.1f} minutes")
     return 0

@@ -20,6 +20,7 @@ GO = layout.SOURCES / "go"
 KUBERNETES_VERSION = "v1.34.4"
 ARGO_VERSION = "v3.7.6"
 METRICS_SERVER_VERSION = "v0.9.0"
+KSERVE_VERSION = "v0.15.2"
 SERVER_NAMES = (
     "etcd",
     "kube-apiserver",
@@ -33,6 +34,8 @@ _METRICS_SERVER_MODULE = "sigs.k8s.io/metrics-server"
 _ARGO_MODULE = "github.com/argoproj/argo-workflows/v3"
 _CHECKED_KINDS = {"workflows", "workflowtemplates", "cronworkflows"}
 """Kinds that people submit get Argo's full definitions; for the others these only cost the API server time."""
+_KSERVE_MODULE = "github.com/kserve/kserve"
+_KSERVE_MANIFESTS = ("rbac", "configmap", "manager", "webhook")
 _FLAGS = ("-trimpath",)
 _STRIPPED = "-s -w"
 
@@ -46,6 +49,11 @@ def parts() -> list[Part]:
         _part("versitygw", 2, _make_versitygw, ""),
         _part("metrics-server", 4, _make_metrics_server, METRICS_SERVER_VERSION),
     ]
+
+
+def kserve() -> Part:
+    """Return KServe's controller, which only its own tests install: it is built when somebody asks for it."""
+    return _part("kserve", 9, _make_kserve, KSERVE_VERSION)
 
 
 def _part(name: str, minutes: float, make: Callable[[Path, Path], None], version: str) -> Part:
@@ -90,6 +98,15 @@ def _make_metrics_server(folder: Path, log: Path) -> None:
     source = _module_folder(log, "metrics-server", _METRICS_SERVER_MODULE)
     names = ("rbac", "deployment", "service", "apiservice")
     _as_json([source / f"manifests/base/{name}.yaml" for name in names], folder / "manifests.json")
+
+
+def _make_kserve(folder: Path, log: Path) -> None:
+    """Build the controller; keep the definition of what people write, and what the controller needs, as JSON."""
+    _go(log, GO / "kserve", folder / "kserve-manager", f"{_KSERVE_MODULE}/cmd/manager")
+    source = _module_folder(log, "kserve", _KSERVE_MODULE) / "config"
+    _as_json(sorted((source / "crd/full").glob("serving.kserve.io_*.yaml")), folder / "definitions.json")
+    files = [path for part in _KSERVE_MANIFESTS for path in sorted((source / part).glob("*.yaml"))]
+    _as_json([path for path in files if path.stem != "kustomization"], folder / "manifests.json")
 
 
 def _make_argo(folder: Path, log: Path) -> None:

@@ -262,7 +262,11 @@ def _status(url: str, authority: Path) -> int:
 
 def _push_program(program: str, tag: str, part: str) -> str:
     """Push the image of one Go program and return its reference by digest."""
-    folder = next(one for one in golang.parts() if one.name == part).folder
+    return push_program(program, tag, next(one for one in golang.parts() if one.name == part).folder)
+
+
+def push_program(program: str, tag: str, folder: Path) -> str:
+    """Push the image of a program in a part's folder and return its reference by digest."""
     layer_file = layout.cache_folder() / "programs" / f"{folder.name}-{program}.tar"
     layer_file.parent.mkdir(exist_ok=True)
     layer = images.seal(layer_file) if layer_file.exists() else images.program_layer(layer_file, folder / program)

@@ -46,6 +46,11 @@ def make(folder: Path) -> None:
         (folder / f"{name}.kubeconfig").write_text(json.dumps(_kubeconfig(folder, name), indent=1))
 
 
+def serving_certificate(folder: Path, name: str, host: str) -> None:
+    """Write the certificate of a server in the cluster, `NAME.crt` and `NAME.key`, signed by its authority."""
+    _certificate(folder, name, f"/CN={host}", f"DNS:{host}")
+
+
 def _certificate(folder: Path, name: str, subject: str, names: str) -> None:
     extensions = "extendedKeyUsage=serverAuth,clientAuth\nkeyUsage=critical,digitalSignature\n"
     extensions += f"subjectAltName={names}\n" if names else ""

@@ -15,9 +15,16 @@ from typing import Any
 
 import pytest
 
+from nbkube.cluster import connect
 from nbkube.models import ModelRegistry
+from nbkube.profiles import Profile, StoreAccess
+from nbkube.profiles.model import Serve
+from nbkube.serving import rollout
 from nbkube.serving.load import Answer, OpenLoop, request_of
+from nbkube.serving.model import Pods
+from nbkube.serving.objects import router_objects, token_secret, version_objects
 from nbkube.serving.requests import predict_url
+from nbkube.serving.runtimes import RUNTIMES
 from nbkube.storage import open_store
 from tests.cluster import images, layout, python_layers
 from tests.cluster.api import Api
@@ -94,6 +101,28 @@ def _left(api: Api, namespace: str) -> list[str]:
     )  # fmt: skip
     found = [one for path in paths for one in api.get(path.format(namespace))["items"]]
     return [one["metadata"]["name"] for one in found if "nbkube.io/endpoint" in (one["metadata"].get("labels") or {})]
+
+
+@pytest.mark.parametrize("expose", ["port-forward", "node-port", "load-balancer", "ingress"])
+@pytest.mark.parametrize("runtime", ["", *RUNTIMES])
+def test_the_cluster_takes_the_objects(bench: Bench, namespace: str, expose: Any, runtime: str) -> None:
+    """Strict dry runs: unknown fields are refused, and what violates Pod Security is."""
+    cluster = connect("nbkube-bench", namespace)
+    store = StoreAccess("s3://bucket/lab", endpoint=bench.minio.endpoint, secret="keys")
+    serve = Serve(expose=expose, host="models.example.com", tls_secret="models-tls", ingress_class="nginx")
+    profile = Profile("bench", engine="argo", store=store, serve=serve, pull_secrets=("login",))
+    pods = Pods(image=bench.images.base, runtime=runtime, runtime_image="registry/other:1", gpu={"nvidia.com/gpu": 1})
+    objects = [
+        *version_objects("small", 1, pods, profile),
+        *router_objects("small", pods, profile, "endpoints/small/clusters/1.json"),
+        token_secret("small", "a-token-of-more-than-sixteen-letters"),
+    ]
+    templates = [one["spec"]["template"] for one in objects if one["kind"] == "Deployment"]
+    # Pod Security judges pods, not what makes them.
+    metadata = {"name": "small", "namespace": namespace}
+    made = [{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": one["spec"]} for one in templates]
+    assert len(made) == 2
+    rollout.dry_run(cluster, [*objects, *made])
 
 
 @pytest.mark.timeout(600)

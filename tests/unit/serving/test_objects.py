@@ -47,6 +47,19 @@ def test_a_version() -> None:
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (1, 4)
 
 
+def test_a_version_run_by_kserve_has_the_same_pods() -> None:
+    plain = _of(version_objects("digits", 3, PODS, PROFILE), "Deployment")["spec"]["template"]["spec"]
+    objects = version_objects("digits", 3, PODS, PROFILE, kserve=True)
+    assert sorted(one["kind"] for one in objects) == ["InferenceService", "PodDisruptionBudget", "Service"]
+    service = _of(objects, "InferenceService")
+    predictor = service["spec"]["predictor"]
+    assert (predictor["minReplicas"], predictor["maxReplicas"]) == (1, 4)
+    [container], [same] = predictor["containers"], plain["containers"]
+    assert container == {**same, "name": "kserve-container"}
+    assert all(predictor[key] == value for key, value in plain.items() if key != "containers")
+    assert service["metadata"]["labels"].items() >= _of(objects, "Service")["spec"]["selector"].items()
+
+
 def test_routers() -> None:
     objects = router_objects("digits", PODS, PROFILE, "endpoints/digits/clusters/1.json")
     deployment, service = _of(objects, "Deployment"), _of(objects, "Service")
@@ -99,3 +112,16 @@ def test_exposed_as_the_profile_says(expose: Any, kind: str) -> None:
         assert spec["rules"][0]["host"] == "models.example.com"
     else:
         assert not ingresses
+
+
+@pytest.mark.parametrize(("runtime", "port"), [("tensorflow-serving", 8501), ("triton", 8000), ("mlserver", 8080)])
+def test_servers_of_others(runtime: str, port: int) -> None:
+    pods = msgspec.structs.replace(PODS, runtime=runtime, runtime_image="registry/other:1")
+    objects = version_objects("digits", 3, pods, PROFILE)
+    pod = _of(objects, "Deployment")["spec"]["template"]["spec"]
+    [fetch], [server] = pod["initContainers"], pod["containers"]
+    assert (fetch["image"], fetch["args"][-1]) == (PODS.image, runtime)
+    assert (server["image"], server["ports"][0]["containerPort"]) == ("registry/other:1", port)
+    assert _of(objects, "Service")["spec"]["ports"] == [{"name": "http", "port": 8080, "targetPort": port}]
+    router = _task(_of(router_objects("digits", pods, PROFILE, "r"), "Deployment"))
+    assert router.dialect == ("v1" if runtime == "tensorflow-serving" else "v2")

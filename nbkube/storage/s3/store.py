@@ -20,7 +20,7 @@ from nbkube.storage.s3.access import parse_url
 from nbkube.storage.s3.connection import Answer, Bytes, Connection
 from nbkube.storage.s3.growing import SEPARATOR, Growing, growing_at
 from nbkube.storage.s3.listing import list_keys
-from nbkube.storage.s3.transfer import SINGLE, Digests, Download, digests_of, read_all, upload
+from nbkube.storage.s3.transfer import SINGLE, Digests, Download, digests_of, upload
 from nbkube.storage.s3.uses import Uses
 
 SHA256 = "x-amz-meta-nbkube-sha256"
@@ -129,10 +129,13 @@ class S3Store:
     def get(self, digest: str) -> bytes:
         """Return a blob's bytes, verified; large ones come in several requests at a time."""
         download = self._download(digest)
-        data = read_all(iter(download))
-        if hashlib.sha256(data).hexdigest() != digest:
+        hashing, pieces = hashlib.sha256(), []
+        for piece in download:  # hashed while the next ones are under way
+            hashing.update(piece)
+            pieces.append(piece)
+        if hashing.hexdigest() != digest:
             self._set_aside(digest, download.etag)
-        return data
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def local_path(self, digest: str) -> Path:
         """Return a verified read-only local file with the blob's bytes, fetched if the cache folder has none."""

@@ -35,15 +35,36 @@ def _silent(_: int) -> None:
     return None
 
 
-def _read_range(handle: int, start: int, size: int) -> bytes:
-    """Return a range of a file that other threads read, too."""
-    pieces = []
-    while size > 0:
-        if not (piece := os.pread(handle, size, start)):
+class FilePart:
+    """A range of an open file as a payload, hashed now where its `sha256` is not known."""
+
+    def __init__(self, handle: int, start: int, size: int, sha256: str = "") -> None:
+        self._handle = handle
+        self._start = start
+        self.size = size
+        self.sha256 = sha256 or _hash_range(handle, start, size)
+
+    def open(self) -> _Reader:
+        """Return a reader at the beginning of the range."""
+        return _Reader(self._handle, self._start, self.size)
+
+
+class _Reader:
+    """Reads a range of a file that other threads read, too."""
+
+    def __init__(self, handle: int, start: int, size: int) -> None:
+        self._handle = handle
+        self._offset = start
+        self._end = start + size
+
+    def read(self, count: int = -1) -> bytes:
+        """Return up to `count` bytes, b"" at the end."""
+        left = self._end - self._offset
+        piece = os.pread(self._handle, left if count < 0 else min(count, left), self._offset)
+        if left and not piece:
             raise StorageError("the file was made shorter while it was sent. Send it again once nothing writes to it.")
-        pieces.append(piece)
-        start, size = start + len(piece), size - len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._offset += len(piece)
+        return piece
 
 
 class Digests(NamedTuple):
@@ -70,8 +91,8 @@ def digests_of(handle: int) -> Digests:
         return Digests(_hash_range(handle, 0, size), parts.result(), size)
 
 
-def _hash_range(handle: int, start: int, size: int) -> str:
-    digest = hashlib.sha256()
+def _hash_range(handle: int, start: int, size: int, name: str = "sha256") -> str:
+    digest = hashlib.new(name, usedforsecurity=name != "md5")
     buffer = memoryview(bytearray(min(size, _PIECE)))
     end = start + size
     while start < end and (count := os.preadv(handle, [buffer[: end - start]], start)):
@@ -105,7 +126,7 @@ def upload(
         progress: told about each part that has arrived.
     """
     if digests.size <= SINGLE:
-        body = Bytes(_read_range(handle, 0, digests.size), digests.whole)
+        body = FilePart(handle, 0, digests.size, digests.whole)
         answer = connection.request("PUT", key, frozenset({200, 412}), headers={**headers, **condition}, body=body)
         progress(digests.size)
         return answer.status == 200
@@ -137,20 +158,19 @@ def _multipart(
     gone: list[Answer] = []
 
     def send(number: int) -> None:
-        # Read into memory: the bytes that are sent are those that were signed, and the socket takes them as a whole.
         start = (number - 1) * step
-        data = _read_range(handle, start, min(step, digests.size - start))
-        if number in there and there[number] == hashlib.md5(data, usedforsecurity=False).hexdigest():
+        size = min(step, digests.size - start)
+        if number in there and there[number] == _hash_range(handle, start, size, "md5"):
             etags[number] = there[number]
         elif not gone:
             query = {"partNumber": str(number), "uploadId": upload_id}
-            part = Bytes(data, digests.parts[number - 1] if digests.parts else "")
+            part = FilePart(handle, start, size, digests.parts[number - 1] if digests.parts else "")
             answer = connection.request("PUT", key, frozenset({200, 404}), query=query, body=part)
             if answer.status == 404:
                 gone.append(answer)
                 return
             etags[number] = answer.etag
-        progress(len(data))
+        progress(size)
 
     _all(send, range(1, -(-digests.size // step) + 1))
     if gone:
@@ -313,12 +333,6 @@ class Download:
 def _total(answer: Answer, otherwise: int) -> int:
     total = answer.headers.get("content-range", "").rpartition("/")[2]
     return int(total) if total.isdigit() else otherwise
-
-
-def read_all(pieces: Iterator[bytes]) -> bytes:
-    """Return all pieces as one; a single piece is not copied."""
-    found = list(pieces)
-    return found[0] if len(found) == 1 else b"".join(found)
 
 
 def copy_into(pieces: Iterator[Buffer], file: BinaryIO, progress: Progress = _silent) -> int:

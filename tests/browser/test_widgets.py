@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -47,11 +48,13 @@ def test_widgets_in_notebook_7(
             lab = Lab(page, server)
             page.goto(f"{server.url}/notebooks/seven-widgets.ipynb?token={TOKEN}")
             page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=LONG)
-            expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute(
-                "data-status", "idle", timeout=LONG
-            )
-            lab.choose(4)
-            page.keyboard.press("Control+Enter")
+            for _ in range(30):  # until there is a kernel, which nothing here tells, a cell is not run
+                lab.choose(4)
+                page.keyboard.press("Control+Enter")
+                with contextlib.suppress(AssertionError):
+                    begun = re.compile(r"\[(\*|\d+)\]")
+                    expect(lab.cell(4).locator(".jp-InputPrompt")).to_have_text(begun, timeout=5000)
+                    break
             output = lab.cell(4).locator(".jp-OutputArea-output")
             graph = output.get_by_role("group", name="Pipeline seven-widgets")
             expect(graph).to_be_visible(timeout=LONG)
@@ -62,7 +65,8 @@ def test_widgets_in_notebook_7(
             expect(output.locator(".widget-label").last).to_have_text("file widgets.ipynb")
     finally:
         context.close()
-    assert errors == []
+    # Notebook 7 complains of a setting of its own when it starts, also without our extension.
+    assert [one for one in errors if "reading 'schema'" not in one] == []
 
 
 def test_widgets_in_a_cell(lab: Lab, errors: list[str], shot: Callable[[str], None]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.lab import FLAGS, LONG, Lab
+from tests.browser.test_looks import overflow, serious
 from tests.cluster.api import Api
 from tests.cluster.bench import Bench
 from tests.cluster.projects import Project, project
@@ -151,6 +152,8 @@ def test_a_notebook_server_by_form(lab: Lab, mine: Project, lab_image: str, shot
     form.get_by_label("storage class", exact=True).select_option(mine.bench.storage_class)
     fill("data volumes", f"new:16Mi:{mine.bench.storage_class}:/data")
     shot("labform")
+    assert serious(lab) == []
+    assert overflow(lab.panel) == []
     form.get_by_role("button", name="Make the server").click()
     row = part.get_by_role("group", name="Server mine")
     expect(row).to_contain_text("Ready", timeout=3 * LONG)
@@ -161,6 +164,7 @@ def test_a_notebook_server_by_form(lab: Lab, mine: Project, lab_image: str, shot
     expect(opened.value.get_by_role("tab", name="File Browser (Ctrl+Shift+F)").first).to_be_visible(timeout=2 * LONG)
     opened.value.close()
     shot("lab")
+    assert serious(lab) == []
     row.get_by_role("button", name="Take mine away…").click()
     row.get_by_role("checkbox").check()
     row.get_by_role("button", name="Take mine away").click()

@@ -6,7 +6,7 @@
       StateError                a value cannot be stored or restored
       StorageError              exit code 3: the store cannot be reached or is damaged
         DamagedObjectError      stored bytes do not match their digest
-        LocationError           exit code 2: a name or URL that no store takes, or settings that lead to none
+        LocationError           exit code 2: a name, URL or request that no store takes, or settings that lead to none
       ClusterError              exit code 3: the cluster cannot be reached, or does not let us in
         ForbiddenError          the cluster knows us, but we may not do this
       RefusedError              the cluster does not take an object: a wrong field, a policy, a quota
@@ -99,7 +99,7 @@ class DamagedObjectError(StorageError):
 
 
 class LocationError(StorageError):
-    """A name or URL that no store takes, or settings that lead to no store."""
+    """A name, URL or request that no store takes, or settings that lead to no store."""
 
     exit_code = 2
 

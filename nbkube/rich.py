@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from nbkube.errors import NbkubeError
 
@@ -21,6 +21,23 @@ _PLAIN = ("--json", "--mermaid", "--help", "-h", "--follow", "-f", "--detach", "
 _GOES_ON = "The run goes on by itself."
 _PAUSE = 0.25
 """Seconds between two drawings of a run that goes on."""
+
+
+class _Told(io.StringIO):
+    """Lines as they come, for images may be built before a run begins; without what holds for a terminal alone."""
+
+    def __init__(self, onward: TextIO) -> None:
+        super().__init__()
+        self._onward = onward
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            if not line.startswith(_GOES_ON):
+                self._onward.write(f"{line}\n")
+        self._onward.flush()
+        return len(text)
 
 
 def can_be_rich(words: Sequence[str]) -> bool:
@@ -52,15 +69,13 @@ def _show_run(words: Sequence[str], run: Callable[[Sequence[str]], None]) -> Non
     from nbkube.client import Client
     from nbkube.runs import Phase
 
-    out, said = io.StringIO(), io.StringIO()
+    out = io.StringIO()
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(_Told(sys.stderr)):
             run([*words, "--detach"])
     except SystemExit as end:
         if end.code not in (None, 0):
-            sys.stderr.write(said.getvalue())
             raise
-    sys.stderr.write("".join(line for line in said.getvalue().splitlines(True) if not line.startswith(_GOES_ON)))
     run_id = out.getvalue().split()[-1]
     named = next((Path(word) for word in words[1:] if word.endswith((".ipynb", ".py"))), None)
     client = Client(named.parent if named else None, store=_option(words, "--store"), profile=_profile(words))

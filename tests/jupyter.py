@@ -71,11 +71,18 @@ class Server:
 
 
 def start_server(
-    folder: Path, settings: Path, *, port: int = 0, app: str = "server", python: Path | None = None
+    folder: Path,
+    settings: Path,
+    *,
+    port: int = 0,
+    app: str = "server",
+    python: Path | None = None,
+    ready: str = f"{API}/information",
 ) -> Server:
     """Start a server on a folder; `app` is server, lab or notebook. Its settings and data lie in `settings`.
 
     By default it is the server of the checkout; with the `python` of another environment, the one installed there.
+    `ready` is what it answers once it is up.
     """
     port = port or _free_port()
     settings.mkdir(parents=True, exist_ok=True)
@@ -115,7 +122,7 @@ def start_server(
         if process.poll() is not None:
             break
         with contextlib.suppress(OSError, http.client.HTTPException):
-            if server.ask("GET", f"{API}/information").status == 200:
+            if server.ask("GET", ready).status == 200:
                 return server
         time.sleep(0.2)
     server.stop()
@@ -124,10 +131,15 @@ def start_server(
 
 @contextlib.contextmanager
 def running_server(
-    folder: Path, settings: Path, *, app: str = "server", python: Path | None = None
+    folder: Path,
+    settings: Path,
+    *,
+    app: str = "server",
+    python: Path | None = None,
+    ready: str = f"{API}/information",
 ) -> Iterator[Server]:
     """A server for the time of a `with`."""
-    server = start_server(folder, settings, app=app, python=python)
+    server = start_server(folder, settings, app=app, python=python, ready=ready)
     try:
         yield server
     finally:

@@ -15,8 +15,8 @@ from msgspec import to_builtins
 
 from nbkube.cli import results
 from nbkube.cli.arguments import Options
-from nbkube.cli.progress import Board, view_for
-from nbkube.cli.terminal import is_terminal, tell, write
+from nbkube.cli.progress import Board, message_of, view_for
+from nbkube.cli.terminal import is_terminal, safe, tell, write
 from nbkube.pipeline.model import Pipeline, Step
 
 if TYPE_CHECKING:
@@ -51,7 +51,12 @@ def run(client: Client, pipeline: Pipeline, request: Request, *, quiet: bool, js
 
 def submit(client: Client, request: Request, *, json: bool) -> int:
     """Start a run, print its id and leave it to itself."""
-    run_id = client.submit(**_asked(request))
+
+    def listen(event: Mapping[str, Any]) -> None:
+        if message := message_of(event):
+            tell(safe(message))
+
+    run_id = client.submit(on_event=listen, **_asked(request))
     if json:
         write(results.as_json({"run": run_id}))
         return 0

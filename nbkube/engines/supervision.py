@@ -91,7 +91,7 @@ class _Supervision:
         except NbkubeError as error:
             self._recorder({"event": "run-ended", "phase": Phase.FAILED, "reason": str(error)})
             return
-        listen = registering(self._store, self._submission, self._recorder)
+        listen = registering(self._store, self._submission, self._recorder, soon=True)
         run = LocalEngine(self._store, self._work, view, self._ahead).submit(self._submission, listen)
         listener = threading.Thread(target=self._obey, args=(run,), name="requests", daemon=True)
         listener.start()

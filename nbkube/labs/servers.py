@@ -55,6 +55,10 @@ class Labs:
         found = [self._lab(one, pods.get(one["metadata"]["labels"][LABEL])) for one in sets]
         return sorted(found, key=lambda one: one.name)
 
+    def claims(self) -> tuple[str, ...]:
+        """Return the names of the volume claims of the namespace."""
+        return tuple(sorted(one["metadata"]["name"] for one in self._cluster.list(VOLUME_CLAIM)))
+
     def lab(self, name: str) -> Lab:
         """Return one server.
 

@@ -1,13 +1,16 @@
 """The process in which a variable of a run, or a file, becomes the files of a model.
 
-    python -m nbkube.models.exporter < task > result
+    python -m nbkube.models.exporter [MODULE…] < task > result
 
-It loads the value as a step would, writes it in a format of its framework, loads that again, predicts the example with
-both, and tells what the model takes and gives. Only what has answered is registered.
+The modules are imported while there is no task yet. The process loads the value as a step would, writes it in a format
+of its framework, loads that again, predicts the example with both, and tells what the model takes and gives. Only what
+has answered is registered.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import shutil
 import sys
@@ -58,7 +61,13 @@ def main() -> None:
     """Read a task from stdin, write the result to stdout; what models print goes to stderr."""
     answer = os.dup(1)
     os.dup2(2, 1)
-    task = msgspec.json.decode(sys.stdin.buffer.read(), type=ExportTask)
+    for name in sys.argv[1:]:
+        with contextlib.suppress(Exception):  # it is told when the task needs it
+            importlib.import_module(name)
+    given = sys.stdin.buffer.read()
+    if not given:
+        os._exit(1)  # the run has ended without a model
+    task = msgspec.json.decode(given, type=ExportTask)
     try:
         with tempfile.TemporaryDirectory(prefix="nbkube-model-") as place:
             result = ExportResult(draft=export(task, Path(place)))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -19,11 +22,13 @@ from nbkube.models.model import ModelVersion, check_model_name
 from nbkube.models.registry import ModelRegistry
 from nbkube.runs import RunState, StepRun
 from nbkube.runtime.cache import read_manifest
-from nbkube.runtime.program import StepManifest, StepProgram
+from nbkube.runtime.program import ReplayProgram, StepManifest, StepProgram
 from nbkube.state.model import FileEntry, OutputRef
 from nbkube.storage.model import ObjectStore
 
 _SECONDS = 600.0
+_LARGE = ("tensorflow", "keras", "torch", "sklearn")
+"""Libraries that take long to import."""
 _FRAMEWORKS = ("sklearn.", "keras.", "xgboost.", "lightgbm.", "tensorflow.", "onnx.", "imblearn.")
 
 
@@ -73,7 +78,9 @@ def _result(store: ObjectStore, step: StepRun) -> StepManifest | None:
     return read_manifest(store, step.manifest) if step.manifest else None
 
 
-def register(store: ObjectStore, option: str, origin: Origin, *, example: str = "") -> ModelVersion:
+def register(
+    store: ObjectStore, option: str, origin: Origin, *, example: str = "", exporter: Exporter | None = None
+) -> ModelVersion:
     """Register what a step's option `model` names: NAME, or NAME=VARIABLE, or NAME=FILE; return the version.
 
     With NAME alone it is the variable of that name, else the only model that the step has bound, else the only file or
@@ -105,7 +112,7 @@ def register(store: ObjectStore, option: str, origin: Origin, *, example: str = 
         made_from=made_from,
     )
     if not path:
-        return _registered(store, task)
+        return _registered(store, task, exporter)
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="nbkube-model-") as place:
@@ -202,8 +209,8 @@ def add_file(
     return _registered(store, task)
 
 
-def _registered(store: ObjectStore, task: ExportTask) -> ModelVersion:
-    draft = _exported(task)
+def _registered(store: ObjectStore, task: ExportTask, exporter: Exporter | None = None) -> ModelVersion:
+    draft = (exporter or Exporter()).export(task)
     version = ModelRegistry(store).add(draft)
     if version.runs_code:
         # It has been loaded here just now: by its own run, or with consent.
@@ -211,35 +218,72 @@ def _registered(store: ObjectStore, task: ExportTask) -> ModelVersion:
     return version
 
 
-def _exported(task: ExportTask) -> ModelVersion:
-    done = subprocess.run(
-        [sys.executable, "-m", "nbkube.models.exporter"],
-        input=msgspec.json.encode(task),
-        capture_output=True,
-        timeout=_SECONDS,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    try:
-        result = msgspec.json.decode(done.stdout, type=ExportResult)
-    except msgspec.DecodeError:
-        words = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise ModelError(f"the process that exports models ended: {words or f'status {done.returncode}'}") from None
-    if result.draft is None:
-        raise ModelError(f"model {task.name}: {result.error}")
-    return result.draft
+class Exporter:
+    """A process that exports one model. Started early it has imported the step's large libraries when it gets its task.
+
+    Args:
+        program: the step that the model will be of; None: nothing is imported beforehand.
+    """
+
+    def __init__(self, program: StepProgram | None = None) -> None:
+        ahead = [name for name in _LARGE if program and any(_mentions(one, name) for one in program.replay)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "nbkube.models.exporter", *ahead],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, **(program.env if program else {})},
+        )
+
+    def export(self, task: ExportTask) -> ModelVersion:
+        """Return the draft of a version.
+
+        Raises:
+            ModelError: it is no model, or the process ended.
+            subprocess.TimeoutExpired: it took too long.
+        """
+        try:
+            answer, said = self._process.communicate(msgspec.json.encode(task), timeout=_SECONDS)
+        finally:
+            self.close()
+        try:
+            result = msgspec.json.decode(answer, type=ExportResult)
+        except msgspec.DecodeError:
+            words = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            status = self._process.returncode
+            raise ModelError(f"the process that exports models ended: {words or f'status {status}'}") from None
+        if result.draft is None:
+            raise ModelError(f"model {task.name}: {result.error}")
+        return result.draft
+
+    def close(self) -> None:
+        """End the process if it has not ended."""
+        self._process.kill()
+        with contextlib.suppress(OSError, ValueError):
+            self._process.communicate()
+
+
+def _mentions(statement: ReplayProgram, name: str) -> bool:
+    return statement.kind == "import" and re.search(rf"\b{name}\b", statement.source) is not None
 
 
 def register_all(
-    store: ObjectStore, state: RunState, wanted: Mapping[str, str], programs: Mapping[str, StepProgram], cwd: str
+    store: ObjectStore,
+    state: RunState,
+    wanted: Mapping[str, str],
+    programs: Mapping[str, StepProgram],
+    cwd: str,
+    exporters: Mapping[str, Exporter],
 ) -> Iterable[str]:
     """Register the models of a run that has succeeded; yield a sentence for each that could not be.
 
-    `wanted` maps steps to their option `model`.
+    `wanted` maps steps to their option `model`; `exporters` are processes for some of them that are there already.
     """
     for step, option in wanted.items():
         try:
-            register(store, option, origin_of(store, state, step, programs, cwd))
+            origin = origin_of(store, state, step, programs, cwd)
+            register(store, option, origin, exporter=exporters.get(step))
         except NbkubeError as error:
             yield f"step {step}: {error}"
         except subprocess.TimeoutExpired:

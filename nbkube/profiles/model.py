@@ -23,7 +23,8 @@ class StoreAccess(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab
     `url` is a folder or `s3://BUCKET/PREFIX`; `endpoint` the S3 server's URL for this machine, `pod_endpoint` for pods
     ("" = the same); `files` is where names in `nbkube.storage()` begin, `data` where those of `nbkube.data()` do, both
     `s3://BUCKET/PREFIX` of the same server ("" = as this machine's environment has it); `secret` the name of the
-    Kubernetes Secret whose keys become the AWS variables of pods; `ca` a file on this machine with the certificate
+    Kubernetes Secret whose keys become the AWS variables of pods; `aws_profile` the profile of `~/.aws/credentials`
+    whose keys this machine uses ("" = those of the environment); `ca` a file on this machine with the certificate
     authority of both.
     """
 
@@ -32,15 +33,17 @@ class StoreAccess(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab
     pod_endpoint: str = ""
     region: str = ""
     secret: str = ""
+    aws_profile: str = ""
     ca: str = ""
     files: str = ""
     data: str = ""
 
     def variables(self, *, pods: bool = False) -> dict[str, str]:
         """Return the variables that lead to the S3 server and to data, no secrets: endpoint and region, here also the
-        certificate authority, and the places at which `nbkube.storage()` and `nbkube.data()` begin."""
+        certificate authority and whose keys to use, and where `nbkube.storage()` and `nbkube.data()` begin."""
         endpoint = (self.pod_endpoint or self.endpoint) if pods else self.endpoint
         found = {"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": self.region, "AWS_CA_BUNDLE": "" if pods else self.ca}
+        found |= {"NBKUBE_S3_PROFILE": "" if pods else self.aws_profile}
         found |= {"NBKUBE_STORAGE": self.files, "NBKUBE_DATA": self.data}
         return {name: value for name, value in found.items() if value}
 

@@ -124,6 +124,8 @@ _TABLE = (
     Setting("store.pod-endpoint", '"URL"', "the S3 server as pods reach it (default: the same)", _endpoint),
     Setting("store.region", '"NAME"', "region of the bucket",
             functools.partial(_matching, r"[A-Za-z0-9-]+", "region", "us-east-1", 63)),
+    Setting("store.aws-profile", '"NAME"', "profile of ~/.aws/credentials to use here (else the environment's)",
+            functools.partial(_matching, r"[A-Za-z0-9._-]+", "aws-profile", "lab", 128)),
     Setting("store.secret", '"NAME"', "Kubernetes Secret that gives pods their AWS variables",
             functools.partial(_subdomain, "secret", "nbkube-store", 253)),
     Setting("store.ca", '"FILE"', "certificate authority of the endpoints, where it is an own one", _text),

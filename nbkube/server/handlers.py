@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import functools
 import re
 from collections import defaultdict
@@ -18,6 +19,7 @@ from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import iostream, web
+from tornado.http1connection import HTTP1Connection
 
 from nbkube.errors import ClusterError, LocationError, NbkubeError, NotebookError, NotFoundError, RunError, StorageError
 from nbkube.server import model
@@ -35,7 +37,9 @@ _MANY = 1000
 _ALIVE = 15.0
 """Seconds after which a silent stream says that it is still there."""
 _CHUNK = 256 << 10
+_BODY_PIECE = 1 << 20
 _STORAGE_THREADS = 8
+_BYTES = "application/octet-stream"
 _STATUS: tuple[tuple[type[NbkubeError], int], ...] = (
     (NotFoundError, 404),
     (NotebookError, 422),
@@ -113,8 +117,7 @@ class RouteHandler(APIHandler):
             self.set_header(
                 "Content-Security-Policy", "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
             )
-            self.set_header("Content-Type", "text/html; charset=utf-8")
-            await self.finish(result)
+            await self.finish(result, set_content_type="text/html; charset=utf-8")
         elif route.form == "file":
             await self._send_file(*result)
         elif route.form == "pieces":
@@ -125,7 +128,7 @@ class RouteHandler(APIHandler):
 
     def _attached(self, name: str) -> None:
         """Have a browser keep the answer as a file, whatever it holds."""
-        self.set_header("Content-Type", "application/octet-stream")
+        self.set_header("Content-Type", _BYTES)
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}")
 
@@ -144,7 +147,7 @@ class RouteHandler(APIHandler):
             return
         finally:
             await self.in_thread(pieces.close)
-        await self.finish()
+        await self.finish(set_content_type=_BYTES)
 
     async def _send_file(self, name: str, place: Path) -> None:
         self._attached(name)
@@ -152,7 +155,7 @@ class RouteHandler(APIHandler):
             while data := await self.in_thread(source.read, _CHUNK):
                 self.write(data)
                 await self.flush()
-        await self.finish()
+        await self.finish(set_content_type=_BYTES)
 
     async def _stream(self, route: Route, arguments: list[Any]) -> None:
         """Send what a step shows, now and as it comes. Each event's id is the piece to go on with after a break."""
@@ -173,7 +176,7 @@ class RouteHandler(APIHandler):
             if not ended and len(pieces) < _MANY:
                 await asyncio.sleep(_LOOK)
                 silent += _LOOK
-        await self.finish()
+        await self.finish(set_content_type="text/event-stream")
 
     def _refuse(self, status: int, fault: model.Fault) -> None:
         if self._headers_written:
@@ -186,6 +189,30 @@ class RouteHandler(APIHandler):
         """Keep answers out of caches."""
         super().set_default_headers()
         self.set_header("Cache-Control", "no-store")
+
+
+@web.stream_request_body
+class BodyHandler(RouteHandler):
+    """A path that takes bytes: read from the socket in large pieces, where tornado takes 64 KiB at a time."""
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Let this connection read large pieces; called when the headers have come."""
+        self._pieces: list[bytes] = []
+        connection = self.request.connection
+        route = self.routes.get(str(self.request.method))
+        if route is not None and route.raw and isinstance(connection, HTTP1Connection):
+            connection.params = copy.copy(connection.params)  # else those of all connections
+            connection.params.chunk_size = connection.stream.read_chunk_size = _BODY_PIECE
+        await super().prepare()
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep a piece of the body."""
+        self._pieces.append(chunk)
+
+    async def answer(self, verb: str, run: str | None) -> None:
+        """Answer as for other paths, now that all of the body is there."""
+        self.request.body, self._pieces = b"".join(self._pieces), []
+        await super().answer(verb, run)
 
 
 class DocumentHandler(APIHandler):
@@ -224,7 +251,8 @@ def _handler(path: str, routes: Iterable[Route]) -> type[RouteHandler]:
     known = {route.verb: route for route in routes}
     methods: dict[str, Any] = {verb: _method(verb) for verb in known}
     name = "".join(part.strip("{}").title() for part in path.split("/")) + "Handler"
-    return type(name, (RouteHandler,), {"routes": known, "__doc__": path, **methods})
+    kind = BodyHandler if any(route.raw for route in known.values()) else RouteHandler
+    return type(name, (kind,), {"routes": known, "__doc__": path, **methods})
 
 
 def _method(verb: str) -> Callable[..., Any]:

@@ -9,7 +9,9 @@ from msgspec import Meta
 
 from nbkube.errors import Severity
 
-Text = Annotated[str, Meta(max_length=4096)]
+Text = Annotated[str, Meta(max_length=1024)]
+"""A path, say. All texts of an address together must fit the 64 KiB that tornado takes of a request's head, each
+character being twelve bytes at worst: beyond that there is no answer at all."""
 Name = Annotated[str, Meta(max_length=200)]
 Values = dict[str, Any]
 
@@ -167,7 +169,8 @@ class Information(Struct, frozen=True, kw_only=True):
 
 
 class RunBody(Body, frozen=True, kw_only=True):
-    """What to run, as it is saved: `digest` is that of the file a person has seen; another one is refused."""
+    """What to run, as it is saved: `digest` is that of the file a person has seen; another one is refused. `ticket`
+    is made up by the caller, to ask by it how far the start is."""
 
     path: Text
     parameters: Values = {}
@@ -175,6 +178,19 @@ class RunBody(Body, frozen=True, kw_only=True):
     experiment: Name = ""
     use_cache: bool = True
     digest: Name = ""
+    ticket: Name = ""
+
+
+class StartQuery(Body, frozen=True, kw_only=True):
+    """Which start: the `ticket` that was given with it."""
+
+    ticket: Name
+
+
+class Starting(Struct, frozen=True, kw_only=True):
+    """What is being done before a run can begin (an image is built, files are sent); "" if nothing is known."""
+
+    doing: str
 
 
 class PreviewStep(Struct, frozen=True, kw_only=True):

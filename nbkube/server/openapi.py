@@ -26,6 +26,12 @@ _MEDIA = {
     "file": "application/octet-stream",
     "pieces": "application/octet-stream",
 }
+_EVENT = {
+    "type": "object",
+    "properties": {"id": {"type": "string"}, "event": {"enum": ["log", "end"]}, "data": {"type": "string"}},
+    "required": ["id", "event", "data"],
+}
+"""One event of a stream: `data` of a `log` is JSON, a list of pieces."""
 
 
 @functools.cache
@@ -75,7 +81,7 @@ def _operation(route: Route, by_kind: dict[type, Any], components: dict[str, Any
 def _answer(route: Route, by_kind: dict[type, Any]) -> dict[str, Any]:
     if route.form == "json":
         return dict(by_kind[route.answer])
-    return {"type": "string"}
+    return _EVENT if route.form == "stream" else {"type": "string"}
 
 
 def _parameters(route: Route, components: dict[str, Any]) -> list[dict[str, Any]]:

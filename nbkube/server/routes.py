@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from nbkube.server import model, serving, storage
+from nbkube.server import labs, model, serving, storage
+from nbkube.server import labs_model as servers
 from nbkube.server import serving_model as endpoints
 from nbkube.server import storage_model as files
 from nbkube.server.service import Service
@@ -70,6 +71,7 @@ ROUTES = (
     Route("post", "/preview", Service.preview, model.Preview, body=model.RunBody),
     Route("get", "/runs", Service.runs, model.RunPage, query=model.RunQuery),
     Route("post", "/runs", Service.start, model.Started, body=model.RunBody),
+    Route("get", "/starting", Service.starting, model.Starting, query=model.StartQuery),
     Route("get", "/runs/{run}", Service.run, model.RunDetail, query=model.InProject),
     Route("patch", "/runs/{run}", Service.annotate, model.RunDetail, query=model.InProject, body=model.RunNotes),
     Route("delete", "/runs/{run}", Service.delete, model.Empty, query=model.InProject),
@@ -88,5 +90,9 @@ ROUTES = (
     Route("post", "/endpoints/stop", serving.stop, endpoints.EndpointRow, body=endpoints.EndpointBody),
     Route("post", "/endpoints/rollback", serving.rollback, endpoints.EndpointRow, body=endpoints.EndpointBody),
     Route("post", "/endpoints/canary", serving.canary, endpoints.EndpointRow, body=endpoints.EndpointBody),
+    Route("get", "/labs", labs.labs, servers.LabList, query=model.InProject),
+    Route("post", "/labs", labs.up, servers.LabRow, body=servers.LabBody),
+    Route("post", "/labs/connect", labs.connect, servers.LabAddress, body=servers.NamedLab),
+    Route("post", "/labs/down", labs.down, model.Empty, body=servers.NamedLab),
     *STORAGE_ROUTES,
 )

@@ -13,6 +13,7 @@ import itertools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -24,6 +25,7 @@ from nbkube.runs import RunQuery
 from nbkube.server import model, views
 from nbkube.state.summary import is_code
 from nbkube.storage.files import Storage
+from nbkube.storage.preview import preview
 
 Shown = tuple[list[model.LogPiece], int, bool]
 HERE = "local"
@@ -36,11 +38,12 @@ _PATIENCE = 6.0
 
 
 class Service:
-    """The verbs of the interface for one served folder; holds no state but that folder."""
+    """The verbs of the interface for one served folder; holds no state but that folder, and what starts are doing."""
 
     def __init__(self, root: Path, environment: Mapping[str, str] | None = None) -> None:
         self._root = root.resolve()
         self._environment = dict(os.environ if environment is None else environment)
+        self._starting: dict[str, str] = {}
         self._storages: dict[tuple[tuple[str, str], ...], Storage] = {}
 
     # -- notebooks -------------------------------------------------------------------------------------------------
@@ -113,12 +116,28 @@ class Service:
         )
 
     def start(self, body: model.RunBody) -> model.Started:
-        """Start a run of the file that the preview was made of."""
+        """Start a run of the file that the preview was made of; `starting` tells meanwhile how far that is."""
         path, client = self._saved(body)
-        run = client.submit(
-            path, parameters=body.parameters, experiment=body.experiment.strip(), use_cache=body.use_cache
-        )
+
+        def listen(event: Mapping[str, Any]) -> None:
+            if body.ticket and (said := views.doing(event)):
+                self._starting[body.ticket] = said
+
+        try:
+            run = client.submit(
+                path,
+                parameters=body.parameters,
+                experiment=body.experiment.strip(),
+                use_cache=body.use_cache,
+                on_event=listen,
+            )
+        finally:
+            self._starting.pop(body.ticket, None)
         return model.Started(run=run)
+
+    def starting(self, query: model.StartQuery) -> model.Starting:
+        """Say what is being done for a run that is about to begin."""
+        return model.Starting(doing=self._starting.get(query.ticket, ""))
 
     def runs(self, query: model.RunQuery) -> model.RunPage:
         """List runs, the newest first, page by page."""
@@ -210,6 +229,8 @@ class Service:
             text = "" if cut else base64.b64encode(data).decode()
         elif kind == "table":
             rows = _rows(data, "\t" if entry.path.endswith(".tsv") else ",")
+        elif found := views.record_rows(preview(entry.path, entry.size, lambda count: data[:count]).records):
+            kind, rows = "table", found
         elif b"\0" not in data:
             kind, text = "text", data.decode("utf-8", "replace")
         return model.FilePreview(

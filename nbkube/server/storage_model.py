@@ -8,7 +8,8 @@ from msgspec import Meta
 
 from nbkube.server.model import Body, Name, Struct, Text
 
-Key = Annotated[str, Meta(max_length=2048)]
+Key = Annotated[str, Meta(max_length=1024)]
+BucketName = Annotated[str, Meta(max_length=63)]
 UploadId = Annotated[str, Meta(min_length=1, max_length=2048)]
 PartNumber = Annotated[int, Meta(ge=1, le=10_000)]
 
@@ -23,15 +24,15 @@ class StorageAt(Body, frozen=True, kw_only=True):
 class ObjectQuery(StorageAt, frozen=True, kw_only=True):
     """What is meant: all buckets (no `bucket`), a bucket (no `key`), a folder (`key` ends in "/") or an object."""
 
-    bucket: Name = ""
+    bucket: BucketName = ""
     key: Key = ""
 
 
 class ListQuery(ObjectQuery, frozen=True, kw_only=True):
     """Which page: only names that begin with `prefix`; `after` is the `next` of the page before."""
 
-    prefix: Key = ""
-    after: Text = ""
+    prefix: Annotated[str, Meta(max_length=512)] = ""
+    after: Annotated[str, Meta(max_length=2048)] = ""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 500
 
 
@@ -64,7 +65,7 @@ class PartsBody(Body, frozen=True, kw_only=True):
 class CopyBody(Body, frozen=True, kw_only=True):
     """Where to copy to. `move` removes the source afterwards; `replace` allows that there is something already."""
 
-    bucket: Name
+    bucket: BucketName
     key: Key
     move: bool = False
     replace: bool = False

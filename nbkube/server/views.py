@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,22 @@ if TYPE_CHECKING:
     from nbkube.profiles import Profile
     from nbkube.runs import Live, RunNotes, RunRow, RunState, RunUnit, StepRun
     from nbkube.runtime.program import Failure
+    from nbkube.storage.preview import RecordHead
 
 _IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
 _TABLES = (".csv", ".tsv")
 _TEXTS = (".txt", ".md", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".log", ".py", ".xml", ".html", ".svg", ".tex")
 _MOST_CHARACTERS = 100_000
+
+
+def doing(event: Mapping[str, Any]) -> str:
+    """Return what an event tells of the time before a run begins; "" if it is about something else."""
+    match event.get("event"):
+        case "image":
+            return f"image: {event.get('message', '')}"[:500]
+        case "uploading":
+            return f"project files in the store: {event.get('done')} of {event.get('total')}"
+    return ""
 
 
 def problems(found: Iterable[Diagnostic]) -> tuple[model.Problem, ...]:
@@ -291,6 +302,15 @@ def file_kind(path: str) -> tuple[str, str]:
     if suffix in _IMAGES:
         return "image", _IMAGES[suffix]
     return ("table" if suffix in _TABLES else "text" if suffix in _TEXTS else "other"), ""
+
+
+def record_rows(records: Sequence[RecordHead]) -> tuple[tuple[str, ...], ...]:
+    """Return the records of a TFRecord file as a table: a column for each feature, in the order of their names."""
+    names = sorted({feature.name for record in records for feature in record.features})
+    if not names:
+        return ()
+    texts = [{feature.name: feature.text for feature in record.features} for record in records]
+    return (tuple(names), *(tuple(text.get(name, "") for name in names) for text in texts))
 
 
 def plain(value: Any) -> Any:

@@ -11,12 +11,12 @@ from itertools import islice
 from typing import NoReturn
 
 from nbkube.errors import LocationError, NotFoundError, StorageError
+from nbkube.storage.s3 import copying
 from nbkube.storage.s3.access import check_bucket, key_fault
 from nbkube.storage.s3.connection import PARALLEL, Bytes, Connection
 from nbkube.storage.s3.listing import PAGE, Entry, Version, list_keys, list_page, list_versions
 from nbkube.storage.s3.transfer import PART, Digests, Download, upload
 
-_COPIED_BY_SERVER = 5 << 30
 Listed = tuple[str, int | None, float | None]
 
 
@@ -115,11 +115,12 @@ class Bucket:
 
     def restore(self, version: str) -> None:
         """Make an older version the newest one, as a copy."""
-        from minio.commonconfig import CopySource
-
         key = _checked(self.key)
-        origin = CopySource(self.bucket, key, version_id=version)
-        self.connection.client_call(lambda client: client.copy_object(self.bucket, key, origin))
+        answer = self.connection.request("HEAD", key, frozenset({200, 400, 404}), query={"versionId": version})
+        if answer.status != 200 or not version:
+            raise NotFoundError(f"{self}: there is no such version.")
+        size = int(answer.headers.get("content-length", 0))
+        copying.copy(self.connection, key, self.bucket, key, answer.etag, size, version)
 
     def make_folder(self) -> bool:
         """Make an empty folder: an object without content whose key ends in '/'. False where there is one."""
@@ -149,22 +150,13 @@ class Bucket:
 
     def copy_from(self, source: Bucket, progress: Callable[[int], None]) -> int:
         """Write or replace the file with another one on the same server, which does the copying."""
-        from minio.commonconfig import CopySource
-
         etag, size = source.identity()
-        if size > _COPIED_BY_SERVER:
-            raise StorageError(
-                f"{source} is larger than S3 servers copy at once (5 GiB). Copy it by way of a local file."
-            )
-        origin = CopySource(source.bucket, source.key, match_etag=etag)
-        self.connection.client_call(lambda client: client.copy_object(self.bucket, _checked(self.key), origin))
+        copying.copy(self.connection, _checked(self.key), source.bucket, source.key, etag, size)
         progress(size)
         return size
 
     def copy_folder_from(self, source: Bucket) -> int:
         """Copy all that is below another folder on the same server, empty folders too; return how many objects."""
-        from minio.commonconfig import CopySource
-
         if (self.bucket, self.folder) == (source.bucket, source.folder) or (
             self.bucket == source.bucket and self.folder.startswith(source.folder)
         ):
@@ -175,18 +167,14 @@ class Bucket:
                 mark = self.folder + entry.key[len(source.folder) :]
                 self.connection.request("PUT", mark, frozenset({200}), body=Bytes(b""))
                 return
-            origin = CopySource(source.bucket, entry.key, match_etag=entry.etag or None)
             key = self.folder + entry.key[len(source.folder) :]
-            self.connection.client_call(lambda client: client.copy_object(self.bucket, key, origin))
+            copying.copy(self.connection, key, source.bucket, entry.key, entry.etag, entry.size)
 
         count = 0
         with ThreadPoolExecutor(PARALLEL, thread_name_prefix="nbkube-s3") as pool:
             token = ""
             while True:
                 entries, token = list_page(source.connection, source.folder, token)
-                large = next((one for one in entries if one.size > _COPIED_BY_SERVER), None)
-                if large is not None:
-                    raise StorageError(f"{large.key} is larger than S3 servers copy at once (5 GiB).")
                 count += len(list(pool.map(copy, entries)))
                 if not token:
                     return count

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import msgspec
 
-from nbkube.errors import LocationError, NotFoundError, StorageError
+from nbkube.errors import LocationError, NotFoundError
 from nbkube.storage.bucket_files import Bucket
 from nbkube.storage.s3 import transfer
 from nbkube.storage.s3.connection import Bytes
@@ -60,14 +60,13 @@ def complete(place: Bucket, upload: str, parts: dict[int, str]) -> None:
     """Make the object out of all its parts; it appears as a whole, or not at all.
 
     Raises:
-        LocationError: parts are missing.
-        StorageError: parts are others than the server has.
+        LocationError: parts are missing, or others than the server has.
     """
     if sorted(parts) != list(range(1, len(parts) + 1)) or not parts:
         raise LocationError(f"{place}: the upload has gaps. Send the missing parts.")
     answer = transfer.complete(place.connection, place.object_key, upload, parts, {})
     if answer.status != 200:
-        raise StorageError(f"{place}: the upload was not completed ({answer.code or answer.status}). Begin it anew.")
+        raise LocationError(f"{place}: the upload was not completed ({answer.code or answer.status}). Begin it anew.")
 
 
 def give_up(place: Bucket, upload: str) -> None:

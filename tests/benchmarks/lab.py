@@ -67,6 +67,7 @@ def main(wanted: Sequence[str] = ()) -> bool:
         folder.mkdir()
         (folder / "nbkube.toml").touch()
         write_notebook(folder / "large.ipynb", _cells())
+        write_notebook(folder / "widgets.ipynb", _widget_cells())
         if not wanted or "runs" in wanted:
             _write_runs(folder / ".nbkube")
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
@@ -77,6 +78,7 @@ def main(wanted: Sequence[str] = ()) -> bool:
                 for name, measure in (
                     ("size", lambda: _sizes(built, browser, server)),
                     ("page", lambda: _in_the_page(browser, server)),
+                    ("widgets", lambda: _widgets(browser, server)),
                     ("runs", lambda: _lists(server)),
                     ("events", lambda: [_event(browser, server)]),
                     ("log", lambda: _log(browser, server)),
@@ -147,6 +149,67 @@ def _in_the_page(browser: Browser, server: Server) -> list[Line]:
         Line("tag → frame, 500 cells, median", statistics.median(times), "ms"),
         Line("tag → frame, 500 cells, p95", _p95(times), "ms", 50),
     ]
+
+
+def _widget_cells() -> list[CellText]:
+    steps = [(f"step:part-{n}", f"v{n} = v{n - 1} + 1" if n else "v0 = 0") for n in range(10)]
+    make = "from nbkube.widgets import PipelineGraph, ResourceRequest, StorageBrowser\nPipelineGraph('widgets.ipynb')"
+    return [("skip", make), ("skip", "ResourceRequest('part-1')"), ("skip", "StorageBrowser('./')"), *steps]
+
+
+def _widgets(browser: Browser, server: Server) -> list[Line]:
+    """Time from the message that shows a widget, as it arrives in the page, to the frame with its drawing."""
+    page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
+    page.add_init_script(_LISTEN)
+    page.goto(f"{server.url}/lab/tree/widgets.ipynb?reset&token={TOKEN}")
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=120_000)
+    page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=120_000)
+    page.get_by_text("| Idle").wait_for(timeout=120_000)
+    lines = []
+    for number, (name, drawn) in enumerate(
+        (
+            ("PipelineGraph", ".nbk-in-cell svg"),
+            ("ResourceRequest", ".widget-text"),
+            ("StorageBrowser", "[role=option]"),
+        )
+    ):
+        cell = page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{number}"]')
+        times = []
+        for turn in range(8):
+            cell.locator(".jp-InputPrompt").click()
+            waiting = page.evaluate_handle("drawn => ({done: widgetDrawn(drawn)})", drawn)
+            page.keyboard.press("Control+Enter")
+            taken = float(waiting.evaluate("one => one.done"))
+            if turn:  # the first one loads what draws it
+                times.append(taken)
+            page.wait_for_timeout(300)
+        lines.append(Line(f"{name}: message → drawn, median", statistics.median(times), "ms", 150))
+    page.context.close()
+    return lines
+
+
+_LISTEN = """
+  const text = new TextDecoder();
+  window.WebSocket = class extends WebSocket {
+    constructor(...given) {
+      super(...given);
+      this.addEventListener('message', event => {
+        const said = typeof event.data === 'string' ? event.data : text.decode(event.data);
+        if (said.includes('application/vnd.jupyter.widget-view+json')) window.widgetShown = performance.now();
+      });
+    }
+  };
+  window.widgetDrawn = drawn => new Promise(done => {
+    const before = new Set(document.querySelectorAll(drawn));
+    window.widgetShown = Infinity;
+    const look = () => {
+      const there = [...document.querySelectorAll(drawn)].some(one => !before.has(one) && one.getClientRects().length);
+      if (!there) return requestAnimationFrame(look);
+      requestAnimationFrame(() => setTimeout(() => done(performance.now() - window.widgetShown), 0));
+    };
+    look();
+  });
+"""
 
 
 def _lists(server: Server) -> list[Line]:

@@ -1,7 +1,9 @@
 """A bucket beside a plain copy: `python -m tests.benchmarks.s3`.
 
 The peer sends the same requests (signed, the same parts, as many at a time) through bare urllib3 and does nothing else:
-no digest of the whole, no verification, no metadata.
+no digest of the whole, no verification, no metadata. Cells copy files by `nbkube.storage()`, which makes just these
+requests. The store names what it holds by its digest, so it hashes a file before it can send the first byte, and again
+what it fetches: these are measured, too, the latter also beside a peer that hashes the file it has fetched.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -121,6 +124,12 @@ class Peer:
             os.fsync(handle)
         os.close(handle)
 
+    def verified(self, key: str, path: Path) -> str:
+        """Download a file and read it again for its sha256."""
+        self.download(key, path, durable=True)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
     def fetch(self, key: str) -> bytes:
         def part(start: int) -> bytes:
             return bytes(self.send("GET", key, Range=f"bytes={start}-{start + PART - 1}").data)
@@ -154,34 +163,50 @@ def throughput(kind: str, folder: Path) -> list[Line]:
     peer = Peer(bucket)
     store = open_store(f"s3://{bucket}/store")
     path = folder / "data"
-    times: dict[str, list[float]] = {name: [] for name in ("up", "peer up", "get", "peer get", "file", "peer file")}
+    times: dict[str, list[float]] = defaultdict(list)
     for turn in range(REPEAT + 1):
         path.write_bytes(os.urandom(SIZE))
-        for name, seconds in _round(peer, store, path).items():
+        for name, seconds in _round(peer, store, f"s3://{bucket}", path).items():
             if turn:
                 times[name].append(seconds)
         Storage("").rm(f"s3://{bucket}/")
-    median = {name: statistics.median(values) for name, values in times.items()}
     lines = []
-    for name, what in (("up", "put_file"), ("get", "get"), ("file", "local_path (verified, synced)")):
-        lines.append(Line(f"{kind}: {what}", SIZE / MIB / median[name], "MiB/s"))
-        lines.append(Line(f"{kind}: {what}, plain copy", SIZE / MIB / median[f"peer {name}"], "MiB/s"))
-        lines.append(Line(f"{kind}: {what}, ratio", median[f"peer {name}"] / median[name], "", 0.8, at_least=True))
+    for name, peers, what, bar in _COMPARED:
+        ratio = statistics.median(one / own for one, own in zip(times[peers], times[name], strict=True))
+        speed = SIZE / MIB / statistics.median(times[name])
+        lines.append(Line(f"{kind}: {what}", speed, "MiB/s"))
+        lines.append(Line(f"{kind}: {what}, of {peers}", ratio, "", bar, at_least=True))
     return lines
 
 
-def _round(peer: Peer, store: ObjectStore, path: Path) -> dict[str, float]:
-    landed = path.with_name("landed")
+_COMPARED: tuple[tuple[str, str, str, float], ...] = (
+    ("put", "plain upload", "nbkube.storage().put", 0.8),
+    ("fetched", "plain download", "nbkube.storage().get", 0.8),
+    ("up", "plain upload", "store: put_file", 0.8),
+    ("get", "plain fetch", "store: get", 0.8),
+    ("file", "verified download", "store: local_path", 0.8),
+    ("file", "plain download", "store: local_path", 0.8),
+)
+"""What is compared with what."""
+
+
+def _round(peer: Peer, store: ObjectStore, bucket: str, path: Path) -> dict[str, float]:
+    landed, files = path.with_name("landed"), Storage(bucket)
     digests: list[str] = []
     taken = {
-        "peer up": _timed(lambda: peer.upload("plain", path)),
+        "plain upload": _timed(lambda: peer.upload("plain", path)),
+        "put": _timed(lambda: files.put(path, "own")),
         "up": _timed(lambda: digests.append(store.put_file(path))),
-        "peer get": _timed(lambda: peer.fetch("plain")),
+        "plain fetch": _timed(lambda: peer.fetch("plain")),
         "get": _timed(lambda: store.get(digests[0])),
-        "peer file": _timed(lambda: peer.download("plain", landed, durable=True)),
-        "file": _timed(lambda: store.local_path(digests[0])),
+        "plain download": _timed(lambda: peer.download("plain", landed, durable=True)),
     }
     landed.unlink()
+    taken["fetched"] = _timed(lambda: files.get("own", landed))
+    landed.unlink()
+    taken["verified download"] = _timed(lambda: peer.verified("plain", landed))
+    landed.unlink()
+    taken["file"] = _timed(lambda: store.local_path(digests[0]))
     return taken
 
 

@@ -1,7 +1,9 @@
 """The storage panel's way through the Jupyter server, on a real MinIO: `python -m tests.benchmarks.storage_panel`.
 
-A bucket of 100,000 objects under one prefix (STORAGE_OBJECTS=1000000 for more): the first page, a page by prefix, the
-server's memory, a kernel's answers meanwhile; a file up and down against the same requests without the server.
+A bucket of 100,000 objects under one prefix (STORAGE_OBJECTS=1000000 for more): the first page, at the server and to
+the eye, a page by prefix, the server's memory, a kernel's answers meanwhile; a file up and down against the same
+requests without the server. STORAGE_PEER names the python of an environment with jupyter-drives, to list the same
+prefix by it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import http.client
 import io
 import json
 import os
+import shutil
 import statistics
 import sys
 import tarfile
@@ -26,13 +29,15 @@ from urllib.parse import urlencode
 
 import websocket
 from minio import Minio
+from playwright.sync_api import sync_playwright
 
 from nbkube.storage import uploads
 from nbkube.storage.bucket_files import Bucket
 from nbkube.storage.files import Storage
 from tests import s3_servers
 from tests.benchmarks.measure import Line, show
-from tests.jupyter import API, TOKEN, Server, running_server
+from tests.browser.lab import FLAGS
+from tests.jupyter import API, ROOT, TOKEN, Server, running_server
 from tests.s3_servers import S3Server
 
 OBJECTS = int(os.environ.get("STORAGE_OBJECTS", "100000"))
@@ -53,8 +58,10 @@ def main() -> bool:
             project.mkdir()
             (project / "nbkube.toml").write_text(f'[profiles.local.store]\nendpoint = "{minio.endpoint}"\n')
             _fill(minio)
-            with running_server(project, Path(folder, "settings")) as server:
-                lines = [*_pages(server), *_kernel(server), *_transfers(server, minio)]
+            with running_server(project, Path(folder, "settings"), app="lab") as server:
+                lines = [*_pages(server), *_eye(server), *_kernel(server), *_transfers(server, minio)]
+            if peer := os.environ.get("STORAGE_PEER"):
+                lines += _peer(Path(peer), project, Path(folder, "peer"))
     finally:
         minio.close()
     return show(f"storage panel, {OBJECTS:,} objects under one prefix", lines)
@@ -129,6 +136,69 @@ def _pages(server: Server) -> list[Line]:
         Line("page by a prefix of five letters", typed * 1000, "ms", 300),
         Line(f"memory after {count} pages more", grown / 2**20, "MiB", 30),
     ]
+
+
+def _eye(server: Server) -> list[Line]:
+    """Time from the double click on the folder to its rows on the screen, in a real browser."""
+    chromium = shutil.which("chromium")
+    if chromium is None or not (ROOT / "nbkube" / "labextension" / "static").is_dir():
+        sys.stdout.write("\nstorage panel, to the eye: NOT MEASURED (make labextension; Chromium)\n")
+        return []
+    times, memory = [], []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.set_default_timeout(120_000)
+        page.goto(f"{server.url}/lab?reset&token={TOKEN}")
+        page.wait_for_selector("#jupyterlab-splash", state="detached")
+        page.get_by_role("tab", name="Storage", exact=True).click()
+        row = page.get_by_role("region", name="Storage", exact=True).locator(".jp-DirListing-item")
+        row.filter(has_text="local").dblclick()
+        row.filter(has_text="many").dblclick()
+        row.filter(has_text="all").wait_for()
+        for _ in range(6):
+            times.append(float(page.evaluate(_OPEN_FOLDER)))
+            memory.append(float(page.evaluate("performance.memory.usedJSHeapSize")) / 2**20)
+            page.locator(".nbk-storage-files .jp-BreadCrumbs").get_by_text("many", exact=True).click()
+            row.filter(has_text="all").wait_for()
+        browser.close()
+    return [
+        Line("the first page, to the eye", statistics.median(times[1:]), "ms", 1500),
+        Line("the first page, to the eye, the first time", times[0], "ms", 1500),
+        Line("the page's memory after five times more", memory[-1] - memory[0], "MiB", 30),
+    ]
+
+
+_OPEN_FOLDER = """async () => {
+  const rows = () => [...document.querySelectorAll('.nbk-storage-files .jp-DirListing-item')];
+  const folder = rows().find(row => row.textContent.includes('all'));
+  const started = performance.now();
+  folder.dispatchEvent(new MouseEvent('dblclick', {bubbles: true, cancelable: true}));
+  while (!rows().some(row => row.textContent.includes('0000001.txt'))) {
+    await new Promise(done => requestAnimationFrame(done));
+  }
+  await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
+  return performance.now() - started;
+}"""
+
+
+def _peer(python: Path, project: Path, settings: Path) -> list[Line]:
+    """List the same prefix by jupyter-drives, which gives the first 1,025 names and no more."""
+    names = {
+        "AWS_ENDPOINT": os.environ["AWS_ENDPOINT_URL"], "AWS_ALLOW_HTTP": "true", "AWS_DEFAULT_REGION": "us-east-1"
+    }  # fmt: skip
+    os.environ.update(names)
+    with running_server(project, settings, app="lab", python=python, ready="/api/status") as server:
+        mount = {"drive_name": "many", "provider": "s3", "location": "us-east-1"}
+        answer = server.ask("POST", "/jupyter-drives/drives", mount)
+        assert answer.status < 300, answer.body[:500]
+
+        def first() -> None:
+            found = server.ask("GET", "/jupyter-drives/drives/many/all", timeout=300)
+            assert found.status == 200, found.body[:500]
+            assert len(found.json["data"]) > 1000, found.body[:500]
+
+        return [Line("jupyter-drives: its first page", _median(first) * 1000, "ms")]
 
 
 def _memory(server: Server) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from axe_core_python.sync_playwright import Axe
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser.lab import LONG, Lab
+from tests.building import write_notebook
+from tests.jupyter import TOKEN, running_server
 
 CELLS = [
     ("parameters", "size = 3"),
@@ -27,6 +30,39 @@ CELLS = [
         "VBox([graph, request, files, chosen])",
     ),
 ]
+
+
+def test_widgets_in_notebook_7(
+    chromium: Browser, folder: Path, tmp_path: Path, errors: list[str], shot: Callable[[str], None]
+) -> None:
+    write_notebook(
+        folder / "seven-widgets.ipynb",
+        [(tag, cell.replace("widgets.ipynb", "seven-widgets.ipynb")) for tag, cell in CELLS],
+    )
+    context = chromium.new_context(viewport={"width": 1200, "height": 900})
+    try:
+        with running_server(folder, tmp_path, app="notebook") as server:
+            page = context.new_page()
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            lab = Lab(page, server)
+            page.goto(f"{server.url}/notebooks/seven-widgets.ipynb?token={TOKEN}")
+            page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=LONG)
+            expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute(
+                "data-status", "idle", timeout=LONG
+            )
+            lab.choose(4)
+            page.keyboard.press("Control+Enter")
+            output = lab.cell(4).locator(".jp-OutputArea-output")
+            graph = output.get_by_role("group", name="Pipeline seven-widgets")
+            expect(graph).to_be_visible(timeout=LONG)
+            graph.get_by_role("button", name="total").click()
+            expect(output.locator(".widget-label").last).to_have_text("total")
+            files = output.get_by_role("listbox", name="Files")
+            files.get_by_role("option", name=re.compile("^seven-widgets.ipynb")).click()
+            expect(output.locator(".widget-label").last).to_have_text("file widgets.ipynb")
+    finally:
+        context.close()
+    assert errors == []
 
 
 def test_widgets_in_a_cell(lab: Lab, errors: list[str], shot: Callable[[str], None]) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import bench as running
-from tests.cluster import layout, lifecycle, preflight
+from tests.cluster import images, layout, lifecycle, preflight, python_layers
 from tests.cluster.api import Api
 from tests.cluster.bench import Bench
+from tests.cluster.images import Image
 from tests.cluster.namespaces import make_namespace, remove_namespace
 
 _HERE = Path(__file__).parent
@@ -69,3 +70,14 @@ def namespace(bench: Bench, api: Api) -> Iterator[str]:
     make_namespace(api, name, bench)
     yield name
     remove_namespace(api, name)
+
+
+@pytest.fixture(scope="session")
+def lab_image(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image of steps with JupyterLab above it, pushed to the bench's registry."""
+    known = {**python_layers.closure("examples"), **python_layers.closure("")}
+    wanted = {name: version for name, version in python_layers.closure("lab").items() if name not in known}
+    lower = [python_layers.built_layer(part) for part in python_layers.parts() if part.name != "tensorflow"]
+    nbkube = python_layers.nbkube_layer(layout.CHECKOUT, tmp_path_factory.mktemp("nbkube"))
+    own = python_layers.packages_layer(wanted, tmp_path_factory.mktemp("lab"))
+    return images.push(Image(name="nbkube/lab", tag="test", layers=(*lower, own, nbkube), config=python_layers.CONFIG))

@@ -19,8 +19,9 @@ from nbkube.engines.argo.target import Target
 from nbkube.plan import Plan
 from nbkube.profiles import load_profile
 from nbkube.storage import ObjectStore, open_store
+from tests import registries
 from tests.building import CellText, write_notebook
-from tests.cluster import s3
+from tests.cluster import layout, s3
 from tests.cluster.api import Api
 from tests.cluster.bench import Bench
 from tests.cluster.namespaces import RUNNER
@@ -60,6 +61,18 @@ secret = "{STORE_SECRET}"
 {allow}
 """
         (self.folder / "nbkube.toml").write_text(text)
+
+    def configure_building(self) -> None:
+        """Have the profile name a registry and a bare Debian as base, and no image: nbkube builds what steps need."""
+        registry = self.bench.registry
+        base = registries.push_base(registry, "nbkube/debian", [registries.debian_layer().read_bytes()])
+        more = f"""
+base = "{base}"
+registry = "{registry}"
+pull-registry = "{layout.NODE_REGISTRY}"
+plain-http = ["{registry}"]
+"""
+        self.configure(image="", more=more)
 
     def copy(self, source: Path) -> Path:
         """Copy a folder of the repository into the project."""

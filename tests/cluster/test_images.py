@@ -15,7 +15,6 @@ import pytest
 from nbkube.images.lock import RUNTIME
 from nbkube.images.registry import Registry
 from nbkube.runs import Phase
-from tests import registries
 from tests.cluster import layout
 from tests.cluster.api import Api
 from tests.cluster.bench import Bench
@@ -43,15 +42,8 @@ _CELLS = (
 @pytest.fixture
 def building(tmp_path: Path, bench: Bench, api: Api, namespace: str) -> Iterator[Project]:
     """A project whose profile names a registry and a bare Debian as base, and no image."""
-    base = registries.push_base(bench.registry, "nbkube/debian", [registries.debian_layer().read_bytes()])
     with project(tmp_path / "project", bench, api, namespace) as found:
-        more = f"""
-base = "{base}"
-registry = "{bench.registry}"
-pull-registry = "{layout.NODE_REGISTRY}"
-plain-http = ["{bench.registry}"]
-"""
-        found.configure(image="", more=more)
+        found.configure_building()
         yield found
 
 

@@ -14,22 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.cluster import images, layout, python_layers
 from tests.cluster.api import Api
 from tests.cluster.bench import Bench
-from tests.cluster.images import Image
 from tests.cluster.profile import use
-
-
-@pytest.fixture(scope="module")
-def image(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image of steps with JupyterLab above it, pushed to the bench's registry."""
-    known = {**python_layers.closure("examples"), **python_layers.closure("")}
-    wanted = {name: version for name, version in python_layers.closure("lab").items() if name not in known}
-    lower = [python_layers.built_layer(part) for part in python_layers.parts() if part.name != "tensorflow"]
-    nbkube = python_layers.nbkube_layer(layout.CHECKOUT, tmp_path_factory.mktemp("nbkube"))
-    own = python_layers.packages_layer(wanted, tmp_path_factory.mktemp("lab"))
-    return images.push(Image(name="nbkube/lab", tag="test", layers=(*lower, own, nbkube), config=python_layers.CONFIG))
 
 
 @pytest.fixture
@@ -78,9 +65,9 @@ def ended(process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.timeout(600)
 def test_from_up_to_down(
-    project: dict[str, str], image: str, bench: Bench, api: Api, namespace: str, tmp_path: Path
+    project: dict[str, str], lab_image: str, bench: Bench, api: Api, namespace: str, tmp_path: Path
 ) -> None:
-    asked = ["--image", image, "--cpu", "50m", "--memory", "512Mi"]
+    asked = ["--image", lab_image, "--cpu", "50m", "--memory", "512Mi"]
     size = f"new:64Mi:{bench.storage_class}"
     process, url, token = started(project, tmp_path, "mine", *asked, "--workspace", size)
     try:

@@ -103,3 +103,65 @@ def test_why_a_pod_waits_is_said(lab: Lab, mine: Project, shot: Callable[[str], 
     shot("pending")
     lab.button(re.compile("^Stop$")).click()
     lab.ends("Cancelled")
+
+
+@pytest.fixture
+def building(mine: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Images are built, all their layers anew."""
+    mine.configure_building()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "fresh"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("building")
+def test_how_far_an_image_is_while_it_is_built(lab: Lab, mine: Project, shot: Callable[[str], None]) -> None:
+    mine.notebook([("imports", "import numpy as np"), ("step:make", "total = float(np.arange(3.0).sum())")])
+    lab.open("work.ipynb")
+    lab.show_panel()
+    lab.button("Run…").click()
+    expect(lab.button("Start")).to_be_enabled(timeout=LONG)
+    lab.button("Start").click()
+    status = lab.panel.get_by_role("status").filter(has_text=re.compile("^image: "))
+    expect(status.first).to_be_visible(timeout=LONG)
+    shot("building")
+    lab.ends("Succeeded")
+
+
+@pytest.mark.slow
+def test_a_notebook_server_by_form(lab: Lab, mine: Project, lab_image: str, shot: Callable[[str], None]) -> None:
+    mine.notebook([("step:one", "x = 1")])
+    lab.open("work.ipynb")
+    lab.show_panel()
+    lab.button("Cluster (bench)").click()
+    part = lab.panel.get_by_role("region", name="Notebook servers")
+    expect(part.get_by_text("None is there.")).to_be_visible(timeout=LONG)
+    part.get_by_role("button", name="New server…").click()
+    form = part.get_by_role("form", name="New notebook server")
+
+    def fill(name: str, text: str) -> None:
+        form.get_by_label(name, exact=True).fill(text)
+        form.get_by_label(name, exact=True).press("Tab")
+
+    fill("name", "No Name")
+    form.get_by_role("button", name="Make the server").click()
+    expect(form.get_by_role("alert")).to_contain_text("use lower-case letters")
+    given = {"name": "mine", "image": lab_image, "cpu": "50m", "memory": "512Mi", "size": "64Mi"}
+    for name, text in given.items():
+        fill(name, text)
+    form.get_by_label("storage class", exact=True).select_option(mine.bench.storage_class)
+    fill("data volumes", f"new:16Mi:{mine.bench.storage_class}:/data")
+    shot("labform")
+    form.get_by_role("button", name="Make the server").click()
+    row = part.get_by_role("group", name="Server mine")
+    expect(row).to_contain_text("Ready", timeout=3 * LONG)
+    row.get_by_role("button", name="Connect to mine").click()
+    link = row.get_by_role("link", name="Open mine in a new page")
+    with lab.page.context.expect_page() as opened:
+        link.click()
+    expect(opened.value.get_by_role("tab", name="File Browser (Ctrl+Shift+F)").first).to_be_visible(timeout=2 * LONG)
+    opened.value.close()
+    shot("lab")
+    row.get_by_role("button", name="Take mine away…").click()
+    row.get_by_role("checkbox").check()
+    row.get_by_role("button", name="Take mine away").click()
+    expect(row).to_have_count(0, timeout=LONG)

@@ -16,7 +16,8 @@ import type {
   RunNotes,
   RunPage,
   RunQuery,
-  Started
+  Started,
+  Starting
 } from './wire';
 
 /** A project, by a path in it, and the profile whose store holds the runs that are meant ('' the project's own). */
@@ -75,6 +76,10 @@ export class Api {
 
   start(body: RunBody): Promise<Started> {
     return this.ask('POST', 'runs', body);
+  }
+
+  starting(ticket: string): Promise<Starting> {
+    return this.ask('GET', `starting?${query({ ticket })}`);
   }
 
   runs(wanted: RunQuery): Promise<RunPage> {

@@ -10,6 +10,8 @@ import type { RunsModel } from './runs';
 import { hues, nameFault, slug } from './tags';
 import type { Capacity, PipelineEdge, PipelineStep, ProposedTag, RunDetail, StepRunView } from './wire';
 
+const Labs = React.lazy(() => import('../labs'));
+
 export interface PipelineProps {
   readonly api: Api;
   readonly notebook: NotebookSource;
@@ -126,14 +128,14 @@ export function Pipeline(props: PipelineProps): React.JSX.Element {
         />
       )}
       {capacity && (
-        <Room capacity={capacity} />
+        <Room capacity={capacity} api={api} path={notebook.path} place={runs.at.place} />
       )}
     </div>
   );
 }
 
 /** What the place to run at has, node by node. */
-function Room(props: { readonly capacity: Capacity }): React.JSX.Element {
+function Room(props: { readonly capacity: Capacity; readonly api: Api; readonly path: string; readonly place: string }): React.JSX.Element {
   const { capacity } = props;
   const here = capacity.source === 'this machine';
   const names = ['cpu', 'memory', ...Object.keys(capacity.total).filter(name => name.includes('/'))];
@@ -159,6 +161,11 @@ function Room(props: { readonly capacity: Capacity }): React.JSX.Element {
       {!names.some(name => name.includes('/')) && <p className="nbk-hint">No GPU was found.</p>}
       {capacity.storage_classes.length > 0 && <p className="nbk-hint">Storage classes: {capacity.storage_classes.join(', ')}</p>}
       {capacity.hidden.length > 0 && <p className="nbk-hint">Not visible to you: {capacity.hidden.join(', ')}</p>}
+      {!here && (
+        <React.Suspense fallback={null}>
+          <Labs {...props} />
+        </React.Suspense>
+      )}
     </Section>
   );
 }

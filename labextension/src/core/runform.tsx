@@ -34,6 +34,7 @@ export function RunForm(props: RunFormProps): React.JSX.Element {
   const [problems, setProblems] = React.useState<readonly Problem[]>([]);
   const [fault, setFault] = React.useState('');
   const [busy, setBusy] = React.useState(true);
+  const [doing, setDoing] = React.useState('');
   const turn = React.useRef(0);
   const body = () => ({ path: notebook.path, parameters: texts, experiment, use_cache: useCache, place });
 
@@ -67,12 +68,17 @@ export function RunForm(props: RunFormProps): React.JSX.Element {
 
   const start = async () => {
     setBusy(true);
+    // An image may have to be built first.
+    const ticket = String(Math.random());
+    const timer = setInterval(() => void api.starting(ticket).then(one => setDoing(one.doing), () => undefined), 700);
     try {
-      props.onStarted(await props.runs.start({ ...body(), digest: preview!.digest }));
+      props.onStarted(await props.runs.start({ ...body(), digest: preview!.digest, ticket }));
     } catch (error) {
       refuse(error);
       setBusy(false);
     }
+    clearInterval(timer);
+    setDoing('');
   };
   const parameters = notebook.view?.parameters ?? [];
   const known = preview?.steps.filter(step => step.forecast === 'known').length ?? 0;
@@ -139,7 +145,7 @@ export function RunForm(props: RunFormProps): React.JSX.Element {
         <Button onClick={props.onCancel}>Cancel</Button>
         {busy && (
           <span className="nbk-hint" role="status">
-            asking the server…
+            {doing || 'asking the server…'}
           </span>
         )}
       </div>

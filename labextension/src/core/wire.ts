@@ -118,6 +118,45 @@ export interface Information {
   readonly option_schema: Readonly<Record<string, unknown>>;
 }
 
+/** Where a server is reached from the machine of the Jupyter server: an address with its token. */
+export interface LabAddress {
+  readonly url: string;
+}
+
+/** A server to be made, as `nbkube lab up` takes it: `workspace` is a claim, or new:SIZE[:CLASS]; `volumes` are
+ * CLAIM:PATH or new:SIZE[:CLASS]:PATH; `gpu` is COUNT or DEVICE=COUNT. "" leaves a thing to the profile. */
+export interface LabBody {
+  readonly path?: string;
+  readonly place?: string;
+  readonly name: string;
+  readonly image?: string;
+  readonly cpu?: string;
+  readonly memory?: string;
+  readonly gpu?: string;
+  readonly gpu_type?: string;
+  readonly workspace: string;
+  readonly volumes?: readonly string[];
+}
+
+/** The servers of a namespace, the volume claims that are there, and the image of a server that names none. */
+export interface LabList {
+  readonly labs: readonly LabRow[];
+  readonly claims: readonly string[];
+  readonly image: string;
+}
+
+/** A notebook server: `phase` is Ready, Starting, Waiting or Stopped, `reason` why it is not ready. */
+export interface LabRow {
+  readonly name: string;
+  readonly phase: string;
+  readonly reason: string;
+  readonly image: string;
+  readonly cpu: string;
+  readonly memory: string;
+  readonly devices: Readonly<Record<string, string>>;
+  readonly workspace: string;
+}
+
 /** Which page: only names that begin with `prefix`; `after` is the `next` of the page before. */
 export interface ListQuery {
   readonly path?: string;
@@ -161,6 +200,14 @@ export interface ModelList {
 export interface ModelRow {
   readonly name: string;
   readonly versions: readonly VersionRow[];
+}
+
+/** Which server; `workspace`: delete the volume that was made for it, too. */
+export interface NamedLab {
+  readonly path?: string;
+  readonly place?: string;
+  readonly name: string;
+  readonly workspace?: boolean;
 }
 
 /** A node, or this machine: amounts by resource (cores, bytes, devices); `free` is null where that is not visible.
@@ -386,7 +433,8 @@ export interface Removed {
   readonly count: number;
 }
 
-/** What to run, as it is saved: `digest` is that of the file a person has seen; another one is refused. */
+/** What to run, as it is saved: `digest` is that of the file a person has seen; another one is refused. `ticket`
+ * is made up by the caller, to ask by it how far the start is. */
 export interface RunBody {
   readonly path: string;
   readonly parameters?: Readonly<Record<string, unknown>>;
@@ -394,6 +442,7 @@ export interface RunBody {
   readonly experiment?: string;
   readonly use_cache?: boolean;
   readonly digest?: string;
+  readonly ticket?: string;
 }
 
 /** A run with its steps. `actions` are the verbs that can be applied now. */
@@ -469,9 +518,19 @@ export interface ServeBody {
   readonly trust?: string;
 }
 
+/** Which start: the `ticket` that was given with it. */
+export interface StartQuery {
+  readonly ticket: string;
+}
+
 /** The id of a run that was started. */
 export interface Started {
   readonly run: string;
+}
+
+/** What is being done before a run can begin (an image is built, files are sent); "" if nothing is known. */
+export interface Starting {
+  readonly doing: string;
 }
 
 /** Which step of a run. */

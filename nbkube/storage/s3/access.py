@@ -156,15 +156,22 @@ def _checked_endpoint(endpoint: str) -> str:
 def find_credentials(environment: Mapping[str, str] | None = None) -> Keys:
     """Return the credentials that the environment names, read anew at each call.
 
-    In this order: the folder `NBKUBE_S3_CREDENTIALS` (a mounted Kubernetes Secret whose keys are called like the
-    variables), `AWS_ACCESS_KEY_ID` with `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, the profile `AWS_PROFILE` (or
-    `default`) in `~/.aws/credentials` and `~/.aws/config` or the files named by `AWS_SHARED_CREDENTIALS_FILE` and
+    In this order: the profile `NBKUBE_S3_PROFILE` of the AWS files (how a profile of nbkube's names its own); the
+    folder `NBKUBE_S3_CREDENTIALS` (a mounted Kubernetes Secret whose keys are called like the variables),
+    `AWS_ACCESS_KEY_ID` with `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, the profile `AWS_PROFILE` (or `default`)
+    in `~/.aws/credentials` and `~/.aws/config` or the files named by `AWS_SHARED_CREDENTIALS_FILE` and
     `AWS_CONFIG_FILE`, and the identity that a cluster gives a pod (web identity or container credentials).
 
     Raises:
         LocationError: there are none, or only half of them.
     """
     env = os.environ if environment is None else environment
+    if named := env.get("NBKUBE_S3_PROFILE"):
+        if own := _from_files({**env, "AWS_PROFILE": named}):
+            return Keys(*own)
+        raise LocationError(
+            f"the profile {named} in {_credentials_file(env)} has no keys. Add aws_access_key_id to it."
+        )
     folder = env.get("NBKUBE_S3_CREDENTIALS")
     found = _from_folder(Path(folder)) if folder else None
     found = found or _from_variables(env) or _from_files(env)

@@ -365,7 +365,8 @@ class Connection:
         """Return the error that tells a person what the server refused and what to do."""
         if method == "HEAD" and answer.status in (400, 403):  # has no body: ask again for the reason
             with contextlib.suppress(_LostError):
-                answer = self._send("GET", key, {}, {"Range": "bytes=0-0"}, None)
+                again = self._send("GET", key, {}, {"Range": "bytes=0-0"}, None)
+                answer = again if again.status >= 400 else answer
         code, message = error_code(answer.data)
         where = f"s3://{self.bucket} at {self.server.endpoint}"
         if code == "NoSuchBucket" or (answer.status == 404 and not key and not code):
@@ -391,7 +392,10 @@ class Connection:
         if answer.status == 507 or code in ("XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded"):
             return StorageError(f"{where}: the server's disk is full ({code or answer.status}). Free some space there.")
         detail = " ".join(str(part) for part in (answer.status, code, message[:200]) if part)
-        return StorageError(f"{where} refuses {method} {key or 'of the bucket'}: {detail}.")
+        # Short of 408 and 429 (come again later), 4xx says that it is the request which nobody takes.
+        wrong = 400 <= answer.status < 500 and answer.status not in (408, 429)
+        kind = LocationError if wrong else StorageError
+        return kind(f"{where} refuses {method} {key or 'of the bucket'}: {detail}.")
 
     def _skew(self, code: str, answer: Answer) -> str:
         """Return by how much this machine's clock differs, "" where that is not why the server refuses."""

@@ -78,10 +78,7 @@ class S3Store:
                 break
         else:
             return self._put_bytes(memoryview(begin))
-        digest, path = self._cache.add(chain([begin], chunks))
-        with disk.explained(path), open(path, "rb", buffering=0) as file:
-            self._put_open_file(file.fileno(), digests_of(file.fileno()))
-        return digest
+        return self._put_by_cache(chain([begin], chunks))
 
     def put_file(self, path: Path) -> str:
         """Store a file's content durably without holding it in memory; return its digest."""
@@ -99,10 +96,7 @@ class S3Store:
 
     def _put_bytes(self, view: memoryview) -> str:
         if view.nbytes > SINGLE:
-            digest, path = self._cache.add([view])
-            with disk.explained(path), open(path, "rb", buffering=0) as file:
-                self._put_open_file(file.fileno(), digests_of(file.fileno()))
-            return digest
+            return self._put_by_cache([view])
         digest = hashlib.sha256(view).hexdigest()
         if view.nbytes > _SMALL and self._is_whole(digest, view.nbytes):
             return digest
@@ -111,6 +105,13 @@ class S3Store:
         while self._connection.request("PUT", self._blob(digest), _MADE, headers=headers, body=body).status != 200:
             if self._is_whole(digest, view.nbytes):
                 break
+        return digest
+
+    def _put_by_cache(self, chunks: Iterable[Buffer]) -> str:
+        """Store bytes by way of a file of the cache, which nobody changes and whose digest is known at its end."""
+        digest, path = self._cache.add(chunks)
+        with disk.explained(path), open(path, "rb", buffering=0) as file:
+            self._put_open_file(file.fileno(), Digests(digest, (), os.fstat(file.fileno()).st_size))
         return digest
 
     def _put_open_file(self, handle: int, digests: Digests) -> None:

@@ -98,8 +98,8 @@ def upload(
         connection: the bucket.
         key: the object's key.
         handle: descriptor of the file, which nobody changes meanwhile (else the server refuses the payload).
-        digests: from `digests_of`; `Digests("", (), size)` where the digest is no part of the name, which saves reading
-            the file twice.
+        digests: from `digests_of`; parts may be (), and are hashed as they are sent then: where the file cannot change,
+            or its digest is no part of the name ("").
         headers: of the object, metadata for instance.
         condition: `If-None-Match: *` for an object that must not exist, or {}.
         progress: told about each part that has arrived.

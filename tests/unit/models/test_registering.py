@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nbkube.models import ModelRegistry, publish
-from nbkube.models.publish import Origin, register
-from nbkube.runtime.program import StepProgram
+from nbkube.models.publish import Exporter, Origin, register
+from nbkube.runtime.program import ReplayProgram, StepProgram
 from nbkube.state.namespace import Namespace
 from nbkube.state.publish import publish as publish_values
 from nbkube.storage import ObjectStore, open_store
@@ -34,13 +38,13 @@ def origin(store: ObjectStore, source: str, manifest: str) -> Origin:
 def test_a_model_is_exported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "mine"))
     exports: list[Any] = []
-    export = publish._exported
+    export = publish.Exporter.export
 
-    def noted(task: Any) -> Any:
+    def noted(exporter: publish.Exporter, task: Any) -> Any:
         exports.append(task)
-        return export(task)
+        return export(exporter, task)
 
-    monkeypatch.setattr(publish, "_exported", noted)
+    monkeypatch.setattr(publish.Exporter, "export", noted)
     store = open_store(tmp_path / "store")
     first = register(store, "small=judge", origin(store, SOURCES[kind], "first"))
     assert first.runs_code is (kind == "code")
@@ -55,3 +59,33 @@ def test_a_model_is_exported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     register(store, "small=judge", origin(store, SOURCES[kind], "second"))
     assert len(exports) == (3 if kind == "code" else 2)
     assert ModelRegistry(store).versions("small")[0] == first
+
+
+def test_a_process_started_early_exports_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "mine"))
+    stores = [open_store(tmp_path / name) for name in ("early", "late")]
+    program = StepProgram("step", "", (), (ReplayProgram("import sklearn.linear_model"), ReplayProgram("import json")))
+    with contextlib.closing(Exporter(program)) as exporter:
+        early = register(stores[0], "small=judge", origin(stores[0], SOURCES["data"], "one"), exporter=exporter)
+    late = register(stores[1], "small=judge", origin(stores[1], SOURCES["data"], "one"))
+    assert (early.format, early.signature, early.answer) == (late.format, late.signature, late.answer)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_process_without_a_task_does_not_outlive_the_run() -> None:
+    code = (
+        "import os\nfrom nbkube.models.publish import Exporter\nexporter = Exporter()\n"
+        "print(exporter._process.pid, flush=True)\nos.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    until = time.monotonic() + 60
+    while is_running(int(done.stdout)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not is_running(int(done.stdout))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return b"nbkube.models.exporter" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 
-from nbkube.errors import LocationError, NotFoundError
+from nbkube.errors import LocationError, NotFoundError, StorageError
 from nbkube.storage import uploads
 from nbkube.storage.files import Storage
+from nbkube.storage.s3 import copying, transfer
+from nbkube.storage.s3.access import find_credentials
 from nbkube.storage.s3.addresses import check_address
 from tests import s3_servers
 
@@ -98,3 +101,41 @@ def test_addresses_that_are_never_asked(address: str) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "10.0.0.7", "192.168.1.2", "203.0.113.5", "2001:db8::1"])
 def test_addresses_of_servers(address: str) -> None:
     check_address(address, "s3.example")
+
+
+def test_what_is_too_large_for_one_request_is_copied_in_parts(
+    files: Storage, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a smaller size than that of a real server: 12 MiB in parts of 5, where one request may copy 6."""
+    monkeypatch.setattr(copying, "AT_ONCE", 6 << 20)
+    monkeypatch.setattr(copying, "_PART", 5 << 20)
+    data = os.urandom(12 << 20)
+    files.write(f"{bucket}/in/a b&c.bin", data)
+    files.write(f"{bucket}/in/small", b"x")
+    assert files.move(f"{bucket}/in/a b&c.bin", f"{bucket}/in/renamed.bin") == 1
+    assert files.read(f"{bucket}/in/renamed.bin") == data
+    assert files.move(f"{bucket}/in/", f"{bucket}/out/", keep=True) == 2
+    assert files.read(f"{bucket}/out/renamed.bin") == data
+    assert sorted(one.location for one in files.ls(f"{bucket}/", recursive=True)) == [
+        f"{bucket}/{name}" for name in ("in/renamed.bin", "in/small", "out/renamed.bin", "out/small")
+    ]
+    place = files.bucket(f"{bucket}/late")
+    with pytest.raises(StorageError):
+        copying.copy(place.connection, "late", place.bucket, "in/renamed.bin", "0" * 32, len(data))
+    assert transfer.unfinished(place.connection, "late") == ("", {})
+
+
+def test_a_profile_may_name_whose_keys_it_uses(tmp_path: Path) -> None:
+    endpoint = s3_servers.running("minio").environment()
+    written = tmp_path / "credentials"
+    keys = "".join(f"{name.lower()} = {endpoint[name]}\n" for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+    written.write_text(f"[right]\n{keys}[wrong]\naws_access_key_id = nobody\naws_secret_access_key = guess\n[empty]\n")
+    others = {"AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "else"}  # the environment's are not meant
+    base = {**endpoint, **others, "AWS_SHARED_CREDENTIALS_FILE": str(written)}
+    assert find_credentials({**base, "NBKUBE_S3_PROFILE": "right"}).access_key == endpoint["AWS_ACCESS_KEY_ID"]
+    Storage("", {**base, "NBKUBE_S3_PROFILE": "right"}, patience=10).page("s3://")
+    with pytest.raises(StorageError, match="credentials are wrong"):
+        Storage("", {**base, "NBKUBE_S3_PROFILE": "wrong"}, patience=10).page("s3://")
+    for name in ("empty", "nowhere"):
+        with pytest.raises(LocationError, match=name):
+            find_credentials({**base, "NBKUBE_S3_PROFILE": name})

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -205,7 +206,8 @@ class Pool:
         """Wait until a worker has loaded the model."""
         try:
             async with asyncio.timeout(START_SECONDS):
-                await asyncio.wait({worker.greeting, worker.gone}, return_when=asyncio.FIRST_COMPLETED)
+                waiting: set[asyncio.Future[Any]] = {worker.greeting, worker.gone}
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             raise StartError(f"the worker was not ready after {START_SECONDS:g} s") from None
         if not worker.greeting.done():

@@ -78,6 +78,7 @@ def wait(cluster: Cluster, name: str, marks: Mapping[str, str], what: str, tell:
     """
     until = time.monotonic() + START_SECONDS
     told, since = "", time.monotonic()
+    final: bool | None
     while True:
         deployment = cluster.find(DEPLOYMENT, name)
         if is_ready(deployment):

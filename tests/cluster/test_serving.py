@@ -105,8 +105,11 @@ def _left(api: Api, namespace: str) -> list[str]:
 
 @pytest.mark.parametrize("expose", ["port-forward", "node-port", "load-balancer", "ingress"])
 @pytest.mark.parametrize("runtime", ["", *RUNTIMES])
-def test_the_cluster_takes_the_objects(bench: Bench, namespace: str, expose: Any, runtime: str) -> None:
+def test_the_cluster_takes_the_objects(
+    bench: Bench, namespace: str, expose: Any, runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Strict dry runs: unknown fields are refused, and what violates Pod Security is."""
+    monkeypatch.setenv("KUBECONFIG", bench.kubeconfig)
     cluster = connect("nbkube-bench", namespace)
     store = StoreAccess("s3://bucket/lab", endpoint=bench.minio.endpoint, secret="keys")
     serve = Serve(expose=expose, host="models.example.com", tls_secret="models-tls", ingress_class="nginx")

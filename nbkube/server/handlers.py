@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import functools
 import re
 from collections import defaultdict
@@ -19,7 +18,6 @@ from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import iostream, web
-from tornado.http1connection import HTTP1Connection
 
 from nbkube.errors import ClusterError, LocationError, NbkubeError, NotebookError, NotFoundError, RunError, StorageError
 from nbkube.server import model
@@ -37,7 +35,6 @@ _MANY = 1000
 _ALIVE = 15.0
 """Seconds after which a silent stream says that it is still there."""
 _CHUNK = 256 << 10
-_BODY_PIECE = 1 << 20
 _STORAGE_THREADS = 8
 _BYTES = "application/octet-stream"
 _STATUS: tuple[tuple[type[NbkubeError], int], ...] = (
@@ -191,30 +188,6 @@ class RouteHandler(APIHandler):
         self.set_header("Cache-Control", "no-store")
 
 
-@web.stream_request_body
-class BodyHandler(RouteHandler):
-    """A path that takes bytes: read from the socket in large pieces, where tornado takes 64 KiB at a time."""
-
-    async def prepare(self) -> None:  # type: ignore[override]
-        """Let this connection read large pieces; called when the headers have come."""
-        self._pieces: list[bytes] = []
-        connection = self.request.connection
-        route = self.routes.get(str(self.request.method))
-        if route is not None and route.raw and isinstance(connection, HTTP1Connection):
-            connection.params = copy.copy(connection.params)  # else those of all connections
-            connection.params.chunk_size = connection.stream.read_chunk_size = _BODY_PIECE
-        await super().prepare()
-
-    def data_received(self, chunk: bytes) -> None:
-        """Keep a piece of the body."""
-        self._pieces.append(chunk)
-
-    async def answer(self, verb: str, run: str | None) -> None:
-        """Answer as for other paths, now that all of the body is there."""
-        self.request.body, self._pieces = b"".join(self._pieces), []
-        await super().answer(verb, run)
-
-
 class DocumentHandler(APIHandler):
     """The description of the interface."""
 
@@ -251,8 +224,7 @@ def _handler(path: str, routes: Iterable[Route]) -> type[RouteHandler]:
     known = {route.verb: route for route in routes}
     methods: dict[str, Any] = {verb: _method(verb) for verb in known}
     name = "".join(part.strip("{}").title() for part in path.split("/")) + "Handler"
-    kind = BodyHandler if any(route.raw for route in known.values()) else RouteHandler
-    return type(name, (kind,), {"routes": known, "__doc__": path, **methods})
+    return type(name, (RouteHandler,), {"routes": known, "__doc__": path, **methods})
 
 
 def _method(verb: str) -> Callable[..., Any]:

@@ -45,9 +45,19 @@ class Lab:
         return write_notebook(self.server.folder / name, cells)
 
     def saved(self, name: str) -> list[dict[str, Any]]:
-        """Save the open notebook by keyboard, return its cells as they are in the file."""
-        self.page.keyboard.press("Control+s")
-        expect(self.page.locator(".jp-mod-current.jp-mod-dirty")).to_have_count(0)
+        """Save the open notebook by keyboard, return its cells as they are in the file.
+
+        JupyterLab does not heed the key while it still makes a checkpoint after the save before.
+        """
+        changed = self.page.locator(".jp-mod-current.jp-mod-dirty")
+        for tries_left in reversed(range(10)):
+            self.page.keyboard.press("Control+s")
+            try:
+                expect(changed).to_have_count(0, timeout=3000)
+                break
+            except AssertionError:
+                if not tries_left:
+                    raise
         cells: list[dict[str, Any]] = json.loads((self.server.folder / name).read_text())["cells"]
         return cells
 

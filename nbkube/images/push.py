@@ -68,13 +68,7 @@ class Pusher:
         reference = f"{host}/{repository}@{image.digest}"
         if registry.has_manifest(repository, image.digest):
             return Pushed(reference)
-        seen_since = time.time() - _TRUSTED_SECONDS
-        try:
-            return self._all(registry, repository, tag, image, seen_since)
-        except RegistryError:
-            if not any(self._seen(registry.host, one.digest).get(repository, 0) > seen_since for one in image.layers):
-                raise
-            return self._all(registry, repository, tag, image, math.inf)
+        return self._all(registry, repository, tag, image, time.time() - _TRUSTED_SECONDS)
 
     def _all(self, registry: Registry, repository: str, tag: str, image: Image, seen_since: float) -> Pushed:
         """Bring all of an image there but for the layers that were seen there since a moment."""
@@ -93,7 +87,12 @@ class Pusher:
                 for one in steps:
                     one.cancel()
                 raise
-        registry.put_manifest(repository, tag, image.manifest)
+        try:
+            registry.put_manifest(repository, tag, image.manifest)
+        except RegistryError:
+            if len(unsure) == len(image.layers):
+                raise
+            return self._all(registry, repository, tag, image, math.inf)
         reference = f"{registry.host}/{repository}@{image.digest}"
         return Pushed(reference, sum(sent), len(sent) - 2, sum(1 for size in done if size < 0))
 

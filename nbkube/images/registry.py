@@ -81,6 +81,15 @@ class Registry:
             self._give_up(repository, answer.headers.get("Location", ""))
         return answer.status == 201
 
+    def try_writing(self, repository: str) -> None:
+        """Begin to send a blob and give it up at once.
+
+        Raises:
+            RegistryError: the registry takes nothing from us, or does not answer.
+        """
+        answer = self._ask("POST", repository, "blobs/uploads/", (202,), {"Content-Length": "0"})
+        self._give_up(repository, answer.headers.get("Location", ""))
+
     def upload(self, repository: str, digest: str, size: int, body: Body) -> None:
         """Send a blob; one that is cut is begun anew. `body` opens it each time.
 

@@ -15,6 +15,7 @@ import pytest
 from nbkube.images.lock import RUNTIME
 from nbkube.images.registry import Registry
 from nbkube.runs import Phase
+from tests import registries
 from tests.cluster import layout
 from tests.cluster.api import Api
 from tests.cluster.bench import Bench
@@ -65,6 +66,33 @@ def test_a_run_builds_what_is_missing_and_its_pods_use_it(building: Project, api
     }
     assert images
     assert all(one.startswith(f"{layout.NODE_REGISTRY}/nbkube-steps@sha256:") for one in images)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_without_a_registry_pods_take_what_the_base_lacks_from_the_store(building: Project, api: Api) -> None:
+    base, registry = building.debian(), building.bench.registry
+    closed = f"127.0.0.1:{registries.free_port()}"
+    more = [f'base = "{base}"', f'registry = "{closed}/team"', f'plain-http = ["{registry}", "{closed}"]']
+    building.configure(image="", more="\n".join(more))
+    # Steps beside each other: a pod that runs no cells judges them, which needs nbkube, too.
+    beside = ("step:beside", "other = float(np.arange(4.0).sum())")
+    notebook = building.notebook(
+        [*_CELLS[:3], beside, ("pipeline-metrics", "print(user, written, total, ours, other)")]
+    )
+    told: list[dict[str, Any]] = []
+    state = building.client().run(notebook, on_event=lambda event: told.append(dict(event)))
+    assert state.phase is Phase.SUCCEEDED, state
+    assert state.metrics == {"user": 1000, "written": 0, "total": 45.0, "ours": 1, "other": 6.0}
+    said = [one["message"] for one in told if one["event"] == "image"]
+    assert any(f"the base and distributions from the store: {closed} cannot be reached" in one for one in said), said
+    ran = [one for one in pods(api, building.namespace) if "nbkube.io/step" in one["metadata"]["labels"]]
+    assert {container["image"] for one in ran for container in one["spec"]["initContainers"][1:]} == {
+        one["spec"]["containers"][-1]["image"] for one in ran
+    }
+    assert all(one["spec"]["containers"][-1]["image"].startswith(f"{registry}/nbkube/debian@sha256:") for one in ran)
+    # What was stored once is not sent again, and a step whose result is known needs no pod.
+    assert building.client().run(notebook).phase is Phase.SUCCEEDED
 
 
 _INSIDE = """

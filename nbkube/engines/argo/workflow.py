@@ -42,7 +42,8 @@ def workflow(
         NotebookError: an option of a step cannot be part of a Workflow.
     """
     if not target.image:  # every step names its own
-        target = msgspec.structs.replace(target, image=graph.nodes[0].options.image)
+        options = graph.nodes[0].options
+        target = msgspec.structs.replace(target, image=options.image, wheelhouse=options.wheelhouse)
     common = [*(["--run", run] if run else _OWN_NAME), "--submission", submission]
     shapes = _Shapes(common, target)
     tasks = _names(graph)

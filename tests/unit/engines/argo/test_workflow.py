@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from nbkube.engines.argo.needs import suffices, together
 from nbkube.engines.argo.workflow import size
 from nbkube.errors import DataflowError, NotebookError
-from nbkube.engines.argo.needs import suffices, together
 from nbkube.pipeline.model import Secret, StepOptions, Toleration, Volume, Wheelhouse
 from tests.unit.engines.argo.submissions import TARGET, manifest, planned, submission, template
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -31,6 +32,30 @@ def program(name: str, package: str) -> str:
     if found is None:
         pytest.skip(f"needs {name}: apt-get install {package}")
     return found
+
+
+def crane() -> str:
+    """Return the path of crane: that on the PATH, else one that is built here from the Go module proxy, once.
+
+    Skips the test where neither can be had; `NBKUBE_REQUIRE_CRANE=1` makes that a failure.
+    """
+    from tests.cluster import golang, parts
+    from tests.cluster.layout import BenchError
+
+    if found := shutil.which("crane"):
+        return found
+    part = golang.crane()
+    reason = "NOT RUN: crane is neither on the PATH nor built, and there is no Go to build it with"
+    if not part.is_built and shutil.which("go"):
+        try:
+            parts.build(part, lambda _: None)
+        except BenchError as error:
+            reason = f"NOT RUN: crane cannot be built (python -m tests.cluster build --only crane): {error}"
+    if part.is_built:
+        return str(part.use() / "crane")
+    if os.environ.get("NBKUBE_REQUIRE_CRANE"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def free_port() -> int:
@@ -101,6 +126,7 @@ def push_base(
     *,
     architecture: str = "amd64",
     environment: tuple[str, ...] = ("PATH=/usr/local/bin:/usr/bin:/bin",),
+    labels: Mapping[str, str] | None = None,
     tag: str = "1",
 ) -> str:
     """Push an image of uncompressed layers by plain requests, nothing of nbkube's; return its reference."""
@@ -119,7 +145,7 @@ def push_base(
         {
             "architecture": architecture,
             "os": "linux",
-            "config": {"Env": list(environment)},
+            "config": {"Env": list(environment), "Labels": dict(labels or {})},
             "rootfs": {"type": "layers", "diff_ids": digests},
             "history": [{"created_by": "tests"} for _ in digests],  # without it buildah builds nothing upon the image
         }

@@ -21,7 +21,7 @@ from nbkube.images.cache import ImageCache
 from nbkube.images.layers import compressor, write_layer
 from nbkube.images.lock import Locksmith
 from nbkube.images.model import SITE, Base, Blob, Environment, Image, LayerPlan, Lock
-from nbkube.images.plan import plan_layers, satisfied
+from nbkube.images.plan import has, plan_layers, satisfied
 from nbkube.images.push import Pusher, fetch, size_shown
 from nbkube.images.reference import parse
 from nbkube.images.registry import Registry
@@ -120,6 +120,7 @@ class Builder:
         base = self._base()
         smith = Locksmith(self._cache, Uv(), refresh=self._refresh)
         lock = smith.lock([one.text for one in environment.requirements], _versions(), base)
+        self._tell_of_devices(lock, base)
         if satisfied(lock, base) and baked is None:
             return Prepared(environment, lock, base, None)
         try:
@@ -264,6 +265,18 @@ class Builder:
             )
         return base
 
+    def _tell_of_devices(self, lock: Lock, base: Base) -> None:
+        if not base.cuda:
+            return
+        self._tell(f"{base.reference} brings CUDA {base.cuda}, which is left as it is")
+        for one in lock.wheels:
+            there = base.distributions.get(one.name, "")
+            if "+" in there and not has(base, one):
+                self._tell(
+                    f"{one.name} {one.version} goes over the base's {there}, with the CUDA of its wheels; to keep the "
+                    f"base's: --require {one.name}=={there.partition('+')[0]}"
+                )
+
     def _image(self, lock: Lock, base: Base, baked: Mapping[str, bytes] | None) -> Image:
         plans = plan_layers(lock, base, compressor(), wheels.VERSION)
         layers = self._layers(plans, base)
@@ -369,7 +382,7 @@ def _reason(prepared: Prepared) -> str:
 
 def _lacks(prepared: Prepared) -> str:
     base = prepared.base
-    missing = [one.name for one in prepared.lock.wheels if base.distributions.get(one.name) != one.version]
+    missing = [one.name for one in prepared.lock.wheels if not has(base, one)]
     few = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
     lacks = f"lacks {len(missing)} distributions ({few})" if missing else "has all distributions, but not this nbkube"
     return f"the base {lacks}"

@@ -34,7 +34,7 @@ def plan_layers(lock: Lock, base: Base, compressor: str, python: str) -> tuple[L
     Raises:
         BuildError: the base has too many layers already.
     """
-    wanted = [one for one in lock.wheels if base.distributions.get(one.name) != one.version]
+    wanted = [one for one in lock.wheels if not has(base, one)]
     runtime = [one for one in wanted if one.name in lock.runtime]
     rest = sorted((one for one in wanted if one.name not in lock.runtime), key=lambda one: (-one.size, one.name))
     room = min(MOST_LAYERS, _MOST_IN_ALL - len(base.layers))
@@ -51,9 +51,13 @@ def plan_layers(lock: Lock, base: Base, compressor: str, python: str) -> tuple[L
 
 def satisfied(lock: Lock, base: Base) -> bool:
     """Tell whether a base has everything that is locked, and nbkube."""
-    return "nbkube" in base.distributions and all(
-        base.distributions.get(one.name) == one.version for one in lock.wheels
-    )
+    return "nbkube" in base.distributions and all(has(base, one) for one in lock.wheels)
+
+
+def has(base: Base, wheel: Wheel) -> bool:
+    """Tell whether a base has a wheel's version; one that was built for its devices (2.5.1+cu124) counts as that."""
+    there = base.distributions.get(wheel.name, "")
+    return wheel.version in (there, there.partition("+")[0])
 
 
 def _key(wheels: Iterable[Wheel], base: Base, compressor: str, python: str) -> str:

@@ -1,9 +1,10 @@
-"""Independent tools read the images and run them: skopeo and buildah, which know nothing of nbkube."""
+"""Independent tools read the images and run them: skopeo, buildah and crane, which know nothing of nbkube."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 _IMPORTS = """
 import time
 began = time.perf_counter()
-import nbkube.engines.argo.pod
+import nbkube.engines.argo.errand
+import nbkube.storage.s3.store
 print(time.perf_counter() - began)
 import os, numpy
 print(os.getuid(), numpy.__file__)
@@ -104,6 +106,22 @@ def test_skopeo_reads_and_buildah_runs_what_was_pushed(project: Path, tmp_path: 
     assert float(seconds) > 0
     assert (who, wrote) == ("1000", "PermissionError")
     assert place.startswith("/opt/nbkube/site-packages/numpy/")
+
+
+def test_crane_finds_every_layer_of_what_was_pushed_to_be_what_it_says(project: Path, tmp_path: Path) -> None:
+    crane = registries.crane()
+    (built,) = Client(project).build(project / "work.ipynb", push=True)
+    assert _run(crane, "digest", built.reference).strip() == built.digest
+    # It reads all layers and compares digests, uncompressed digests and sizes with manifest and configuration.
+    assert "PASS" in _run(crane, "validate", "--remote", built.reference)
+    config = json.loads(_run(crane, "config", built.reference))
+    assert (config["os"], config["architecture"], config["config"]["User"]) == ("linux", "amd64", "1000:1000")
+    _run(crane, "export", built.reference, str(tmp_path / "files.tar"))
+    with tarfile.open(tmp_path / "files.tar") as flat:
+        names = set(flat.getnames())
+    assert {"opt/nbkube/site-packages/numpy/__init__.py", "opt/nbkube/site-packages/nbkube/__init__.py"} <= names
+    Client(project).build(project / "work.ipynb", output=tmp_path / "image.tar")
+    assert "PASS" in _run(crane, "validate", "--tarball", str(tmp_path / "image.tar"))
 
 
 def test_an_archive_is_read_by_skopeo_in_both_forms(project: Path, tmp_path: Path) -> None:

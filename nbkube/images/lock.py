@@ -82,7 +82,7 @@ class Locksmith:
         exact = [f"{one.name}=={one.version}" for one in wheels]
         kept = [one.name for one in wheels if has(base, one)] if base.cuda else []
         if kept:
-            # What the base has is there with all it needs, so that CUDA does not come once more with a framework's wheels.
+            # What the base has is there with all it needs, so CUDA does not come once more with a framework's wheels.
             wheels = self._resolve([*wanted, *RUNTIME], exact, base, kept)
         own = self._resolve(list(RUNTIME), exact, base)
         lock = Lock(wheels, tuple(one.name for one in own))

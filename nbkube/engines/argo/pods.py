@@ -155,7 +155,7 @@ def _unpacking(options: StepOptions, target: Target) -> Dict:
         "image": options.image or target.image,
         "imagePullPolicy": target.pull_policy,
         "command": ["python3", "-I", "-c"],
-        "args": [*_program(), wheels.digest, wheels.folder],
+        "args": [*(f"{{{{workflow.parameters.{name}}}}}" for name in programs()), wheels.digest, wheels.folder],
         "env": _environment(target),
         "resources": _SMALL,
         "securityContext": {**LOCKED, "readOnlyRootFilesystem": True},
@@ -167,11 +167,13 @@ def _unpacking(options: StepOptions, target: Target) -> Dict:
 
 
 @cache
-def _program() -> tuple[str, str]:
-    """Return the text of the program of that container, and that of the module it signs its requests with."""
-    places = ("nbkube.engines.argo", "unpacking.py"), ("nbkube.storage.s3", "signing.py")
-    unpacking, signing = (resources.files(package).joinpath(name).read_text("utf-8") for package, name in places)
-    return unpacking, signing
+def programs() -> dict[str, str]:
+    """Return the text of that container's program, and of the module that signs its requests, by name.
+
+    They are parameters of a Workflow, so that it holds them once for all its templates.
+    """
+    places = {"unpacking": "nbkube.engines.argo", "signing": "nbkube.storage.s3"}
+    return {name: resources.files(place).joinpath(f"{name}.py").read_text("utf-8") for name, place in places.items()}
 
 
 def retries(wanted: int) -> Dict:

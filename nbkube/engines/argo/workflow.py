@@ -15,7 +15,15 @@ from nbkube.engines.argo.chains import fused
 from nbkube.engines.argo.graph import Graph, Node
 from nbkube.engines.argo.judge import NONE
 from nbkube.engines.argo.place import PLACE
-from nbkube.engines.argo.pods import RUN_LABEL, Dict, executor_patch, pod_security, small_template, step_template
+from nbkube.engines.argo.pods import (
+    RUN_LABEL,
+    Dict,
+    executor_patch,
+    pod_security,
+    programs,
+    small_template,
+    step_template,
+)
 from nbkube.engines.argo.standing import RESCUE
 from nbkube.engines.argo.target import Target
 from nbkube.pipeline.model import StepOptions
@@ -73,6 +81,8 @@ def _spec(target: Target, templates: list[Dict]) -> Dict:
         "ttlStrategy": {"secondsAfterCompletion": target.keep_seconds},
         "templates": templates,
     }
+    if any("initContainers" in one for one in templates):
+        spec["arguments"] = {"parameters": [{"name": name, "value": text} for name, text in programs().items()]}
     if target.priority_class:
         spec["podPriorityClassName"] = target.priority_class
     if target.parallelism:

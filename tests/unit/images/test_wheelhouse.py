@@ -56,7 +56,7 @@ def _unpack(store: ObjectStore, digest: str, folder: Path) -> subprocess.Complet
     """Run the program of the init container with the variables that a pod has."""
     folder.mkdir()
     given = {name: os.environ[name] for name in ("AWS_ENDPOINT_URL", "AWS_REGION", *s3_servers.KEYS)}
-    argv = [sys.executable, "-I", "-c", *pods._program(), digest, str(folder)]
+    argv = [sys.executable, "-I", "-c", *pods.programs().values(), digest, str(folder)]
     env = {**given, "NBKUBE_STORE": store.url, "PATH": os.environ["PATH"]}
     return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=120)
 

@@ -113,8 +113,12 @@ def test_a_wheelhouse_is_unpacked_before_each_pod_starts_and_cannot_be_written_b
         assert mount in unpacking["volumeMounts"]
         assert {**mount, "readOnly": True} in one["container"]["volumeMounts"]
         assert {"name": "wheels", "emptyDir": {}} in one["volumes"]
-        # Argo and Kubernetes fill in what stands in such braces.
-        assert not any(mark in text for text in unpacking["args"] for mark in ("{{", "}}", "$("))
+        assert unpacking["args"][:2] == ["{{workflow.parameters.unpacking}}", "{{workflow.parameters.signing}}"]
+    texts = {one["name"]: one["value"] for one in found["spec"]["arguments"]["parameters"]}
+    assert set(texts) == {"unpacking", "signing"}
+    # Argo and Kubernetes fill in what stands in such braces.
+    assert not any(mark in text for text in texts.values() for mark in ("{{", "}}", "$("))
+    assert "arguments" not in manifest(submission(()))["spec"]
     assert "initContainers" not in pod(StepOptions(image="own/image:1"))
 
 

@@ -134,8 +134,9 @@ def unpack(layer: BinaryIO, folder: str) -> None:
             if entry.isdir():
                 os.makedirs(place, exist_ok=True)
                 continue
-            source = tar.extractfile(entry)
-            with source or tempfile.SpooledTemporaryFile() as content, open(place, "wb") as file:
+            content = tar.extractfile(entry)
+            assert content is not None, "a file has content"
+            with open(place, "wb") as file:
                 shutil.copyfileobj(content, file, _PIECE)
             os.chmod(place, 0o755 if entry.mode & 0o100 else 0o644)
 

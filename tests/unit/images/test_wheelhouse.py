@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from minio import Minio
 
 from nbkube.building import build_images
 from nbkube.engines.argo import pods
@@ -33,22 +34,19 @@ from tests.unit.images.conftest import Make, environment
 Choose = Callable[..., Built]
 
 
+def _client() -> Minio:
+    server, keys = s3_servers.running("minio"), s3_servers.KEYS
+    access, secret = keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]
+    return Minio(server.endpoint.removeprefix("http://"), access_key=access, secret_key=secret, secure=False)
+
+
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
     """A store in a bucket of a real server."""
-    from minio import Minio
-
-    server = s3_servers.running("minio")
-    for name, value in server.environment(NBKUBE_CACHE=str(tmp_path / "blobs")).items():
+    for name, value in s3_servers.running("minio").environment(NBKUBE_CACHE=str(tmp_path / "blobs")).items():
         monkeypatch.setenv(name, value)
     name = f"wheels-{os.urandom(6).hex()}"
-    keys = s3_servers.KEYS
-    Minio(
-        server.endpoint.removeprefix("http://"),
-        keys["AWS_ACCESS_KEY_ID"],
-        keys["AWS_SECRET_ACCESS_KEY"],
-        secure=False,
-    ).make_bucket(name)
+    _client().make_bucket(name)
     return open_store(f"s3://{name}/a lab")
 
 
@@ -124,17 +122,9 @@ def test_a_layer_that_is_gone_or_damaged_ends_the_pod_with_a_sentence(bucket: Ob
 
 
 def _overwrite(store: ObjectStore, digest: str, content: bytes) -> None:
-    from minio import Minio
-
-    server, keys = s3_servers.running("minio"), s3_servers.KEYS
-    client = Minio(
-        server.endpoint.removeprefix("http://"),
-        keys["AWS_ACCESS_KEY_ID"],
-        keys["AWS_SECRET_ACCESS_KEY"],
-        secure=False,
-    )
     name, _, prefix = store.url.removeprefix("s3://").partition("/")
-    client.put_object(name, f"{prefix}/objects/sha256/{digest[:2]}/{digest}", io.BytesIO(content), len(content))
+    key = f"{prefix}/objects/sha256/{digest[:2]}/{digest}"
+    _client().put_object(name, key, io.BytesIO(content), len(content))
 
 
 def _link(name: str, target: str) -> tarfile.TarInfo:

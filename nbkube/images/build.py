@@ -320,7 +320,7 @@ class Builder:
             for number, wheel in enumerate(plan.wheels):
                 tree = Path(name) / str(number)
                 wheels.install(wheel, tree, base, uv)
-                more, run = wheels.files(tree)
+                more, run = wheels.files(tree, compiled=plan.runtime)
                 files |= more
                 programs |= run
             blob = self._keep(plan.key, files, programs)

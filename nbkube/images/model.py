@@ -85,10 +85,11 @@ class Base(msgspec.Struct, frozen=True):
 
 
 class LayerPlan(msgspec.Struct, frozen=True):
-    """A layer to make: `key` stands for everything that decides its bytes."""
+    """A layer to make: `key` stands for everything that decides its bytes; `runtime`: nbkube itself needs it."""
 
     key: str
     wheels: tuple[Wheel, ...]
+    runtime: bool = False
 
 
 class Image(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 from nbkube.errors import BuildError
 from nbkube.images.model import Base, LayerPlan, Lock, Wheel
 
-FORMAT = 1
+FORMAT = 2
 MOST_LAYERS = 60
 """Layers of wheels in an image: overlay file systems stop at 127 in all. What is beyond shares one, the smallest."""
 
@@ -46,7 +46,10 @@ def plan_layers(lock: Lock, base: Base, compressor: str, python: str) -> tuple[L
         single, shared = rest[: room - 3], rest[room - 3 :]
     groups += [[one] for one in single]
     groups += [sorted(shared, key=lambda one: one.name)] if shared else []
-    return tuple(LayerPlan(_key(group, base, compressor, python), tuple(group)) for group in groups)
+    return tuple(
+        LayerPlan(_key(group, base, compressor, python, group is runtime), tuple(group), group is runtime)
+        for group in groups
+    )
 
 
 def satisfied(lock: Lock, base: Base) -> bool:
@@ -60,9 +63,9 @@ def has(base: Base, wheel: Wheel) -> bool:
     return wheel.version in (there, there.partition("+")[0])
 
 
-def _key(wheels: Iterable[Wheel], base: Base, compressor: str, python: str) -> str:
+def _key(wheels: Iterable[Wheel], base: Base, compressor: str, python: str, runtime: bool) -> str:
     hashes = sorted(one.sha256 for one in wheels)
-    parts = [FORMAT, hashes, base.architecture, base.libc, compressor, python]
+    parts = [FORMAT, hashes, base.architecture, base.libc, compressor, python, runtime]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 

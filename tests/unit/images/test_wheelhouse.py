@@ -95,7 +95,8 @@ def test_a_pod_unpacks_the_very_files_that_an_image_has(builder: Make, bucket: O
     assert {"alpha/__init__.py", "beta/__init__.py", "nbkube/__init__.py", "bin/nbkube"} <= set(expected)
     variables = built.wheelhouse.environment | {"PYTHONPATH": str(tmp_path / "pod")}
     code = "import alpha, beta, nbkube; print(beta.VERSION, nbkube.__file__)"
-    said = subprocess.run([sys.executable, "-S", "-c", code], env=variables, capture_output=True, text=True, check=True)
+    argv = [sys.executable, "-S", "-c", code]
+    said = subprocess.run(argv, env=variables, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert said.stdout.split() == ["2.0", str(tmp_path / "pod" / "nbkube" / "__init__.py")]
 
 
@@ -155,10 +156,18 @@ def test_nothing_is_written_beside_the_place_of_distributions(
 # -- the choice --------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that the tests share: layers are made once."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def choose(tmp_path: Path, wheels: Path, base: str, registry_host: str, monkeypatch: pytest.MonkeyPatch) -> Choose:
+def choose(
+    tmp_path: Path, cache: Path, wheels: Path, base: str, registry_host: str, monkeypatch: pytest.MonkeyPatch
+) -> Choose:
     """Return what a step that needs alpha runs in under a profile with these settings."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
 
     def choose(store: ObjectStore | None = None, secret: str = "keys", **given: Any) -> Built:
         hosts = (registry_host, given.get("registry", "").partition("/")[0])

@@ -280,12 +280,11 @@ class Builder:
     def _image(self, lock: Lock, base: Base, baked: Mapping[str, bytes] | None) -> Image:
         plans = plan_layers(lock, base, compressor(), wheels.VERSION)
         layers = self._layers(plans, base)
-        package = own.package()
         made = [(blob, _contents(plan)) for plan, blob in zip(plans, layers, strict=True)]
-        made.append((self._own("package", package, lambda folder: own.compiled(package, folder)), "nbkube"))
+        made.append((self._package(), "nbkube"))
         command = ["python3"]
         if baked is not None:
-            made.append((self._own("baked", baked, lambda _: dict(baked)), "the notebook with its project"))
+            made.append((self._own("baked", own.key(baked), lambda _: dict(baked)), "the notebook with its project"))
             command = ["python3", "-m", "nbkube.baked"]
         labels = {"nbkube.lock": lock.digest, "nbkube.version": nbkube.__version__, "nbkube.compressor": compressor()}
         return assemble(base, made, labels, command)
@@ -327,9 +326,18 @@ class Builder:
         self._tell(f"made {_contents(plan)}, {size_shown(blob.size)}")
         return blob
 
-    def _own(self, kind: str, content: Mapping[str, bytes], make: Callable[[Path], Mapping[str, bytes | Path]]) -> Blob:
-        """Return the layer of files that are not from an index."""
-        key = f"{kind} {own.key(content)} {compressor()} {wheels.VERSION}"
+    def _package(self) -> Blob:
+        """Return the layer of nbkube itself; its files are read only where one of them has changed."""
+        stamp = own.stamp()
+        known = self._cache.note("packages", stamp, str)
+        if known is None:
+            known = own.key(own.package())
+            self._cache.keep_note("packages", stamp, known)
+        return self._own("package", known, lambda folder: own.compiled(own.package(), folder))
+
+    def _own(self, kind: str, content: str, make: Callable[[Path], Mapping[str, bytes | Path]]) -> Blob:
+        """Return the layer of files that are not from an index; `content` stands for what they hold."""
+        key = f"{kind} {content} {compressor()} {wheels.VERSION}"
 
         def again(key: str = key) -> Blob:
             with tempfile.TemporaryDirectory(prefix="tree-", dir=self._cache.work) as name:

@@ -126,14 +126,17 @@ def container(
     ]
     whole = [{"secretRef": {"name": one.name}} for one in options.secret if not one.key and not one.path]
     wheels = _wheelhouse(options, target)
-    found = wheels.environment if wheels else {}
+    ours = _environment(target)
+    given = {**(wheels.environment if wheels else {})}
+    for one in ours:
+        given.pop(one["name"], None)  # a variable stands once in a container
     return {
         "image": options.image or target.image,
         "imagePullPolicy": target.pull_policy,
         "command": ["python3", "-m", "nbkube.engines.argo.pod"],
         "args": command,
         # What stands later wins: a step's secrets cannot change where the store is.
-        "env": [*keys, *({"name": name, "value": value} for name, value in found.items()), *_environment(target)],
+        "env": [*keys, *({"name": name, "value": value} for name, value in given.items()), *ours],
         **({"envFrom": whole} if whole else {}),
         **({"resources": dict(resources)} if resources else {}),
         "securityContext": {**LOCKED, "readOnlyRootFilesystem": True},

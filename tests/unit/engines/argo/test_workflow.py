@@ -98,7 +98,7 @@ def test_where_a_pod_may_run() -> None:
 
 
 def test_a_wheelhouse_is_unpacked_before_each_pod_starts_and_cannot_be_written_by_the_step() -> None:
-    wheels = Wheelhouse("e" * 64, "/opt/wheels", {"PYTHONPATH": "/opt/wheels"})
+    wheels = Wheelhouse("e" * 64, "/opt/wheels", {"PYTHONPATH": "/opt/wheels", "HOME": "/tmp"})
     options = StepOptions(image="base@sha256:1", wheelhouse=wheels)
     found = manifest(submission((), (), options={0: options, 1: options}), msgspec.structs.replace(TARGET, image=""))
     for name in ("step", "settle", "report"):
@@ -109,6 +109,8 @@ def test_a_wheelhouse_is_unpacked_before_each_pod_starts_and_cannot_be_written_b
         assert unpacking["securityContext"] == one["container"]["securityContext"]
         assert {"name": "PYTHONPATH", "value": "/opt/wheels"} in one["container"]["env"]
         assert "NBKUBE_STORE" in {variable["name"] for variable in unpacking["env"]}
+        names = [variable["name"] for variable in one["container"]["env"]]
+        assert len(names) == len(set(names))
         mount = {"name": "wheels", "mountPath": "/opt/wheels"}
         assert mount in unpacking["volumeMounts"]
         assert {**mount, "readOnly": True} in one["container"]["volumeMounts"]

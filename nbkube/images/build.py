@@ -99,6 +99,7 @@ class Builder:
         self._plans: dict[str, LayerPlan] = {}
         self._again: dict[str, Callable[[], Blob]] = {}
         self._opened: dict[str, Registry] = {}
+        self._new: set[str] = set()
 
     # -- what callers see ------------------------------------------------------------------------------------------
 
@@ -150,7 +151,7 @@ class Builder:
             )
         host, name = self._place(repository)
         pusher = Pusher(self._cache, self.registry, self._tell, lambda blob: self._file(blob, image))
-        pushed = pusher.push(image, host, name, image.digest[7:19])
+        pushed = pusher.push(image, host, name, image.digest[7:19], self._new)
         self._cache.shrink()
         shown = f"{settings.pull_registry or settings.registry}/{repository}@{image.digest}"
         return Built(
@@ -284,7 +285,7 @@ class Builder:
         made.append((self._package(), "nbkube"))
         command = ["python3"]
         if baked is not None:
-            made.append((self._own("baked", own.key(baked), lambda _: dict(baked)), "the notebook with its project"))
+            made.append((self._own("baked", own.key(baked), lambda: baked), "the notebook with its project"))
             command = ["python3", "-m", "nbkube.baked"]
         labels = {"nbkube.lock": lock.digest, "nbkube.version": nbkube.__version__, "nbkube.compressor": compressor()}
         return assemble(base, made, labels, command)
@@ -333,18 +334,25 @@ class Builder:
         if known is None:
             known = own.key(own.package())
             self._cache.keep_note("packages", stamp, known)
-        return self._own("package", known, lambda folder: own.compiled(own.package(), folder))
 
-    def _own(self, kind: str, content: str, make: Callable[[Path], Mapping[str, bytes | Path]]) -> Blob:
+        def make() -> dict[str, bytes]:
+            with tempfile.TemporaryDirectory(prefix="tree-", dir=self._cache.work) as name:
+                return own.compiled(own.package(), Path(name))
+
+        return self._own("package", known, make)
+
+    def _own(self, kind: str, content: str, make: Callable[[], Mapping[str, bytes]]) -> Blob:
         """Return the layer of files that are not from an index; `content` stands for what they hold."""
         key = f"{kind} {content} {compressor()} {wheels.VERSION}"
 
         def again(key: str = key) -> Blob:
-            with tempfile.TemporaryDirectory(prefix="tree-", dir=self._cache.work) as name:
-                files = make(Path(name))
-                return self._keep(key, files, {one for one in files if "/bin/" in one})
+            files = make()
+            return self._keep(key, files, {one for one in files if "/bin/" in one})
 
-        blob = self._cache.note("layers", key, Blob) or again()
+        known = self._cache.note("layers", key, Blob)
+        blob = known or again()
+        if known is None and kind == "baked":
+            self._new.add(blob.digest)  # nobody else makes layers of this project
         self._again[blob.digest] = again
         return blob
 

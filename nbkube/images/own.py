@@ -77,7 +77,7 @@ def key(files: Mapping[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def compiled(files: Mapping[str, bytes], folder: Path) -> dict[str, bytes | Path]:
+def compiled(files: Mapping[str, bytes], folder: Path) -> dict[str, bytes]:
     """Return files below `SITE` with their modules compiled; `folder` is an empty one to work in."""
     tree = folder / "own"
     prefix = f"{SITE[1:]}/"
@@ -86,7 +86,7 @@ def compiled(files: Mapping[str, bytes], folder: Path) -> dict[str, bytes | Path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
     compile_modules(tree, SITE)
-    found: dict[str, bytes | Path] = dict(files)
+    found = dict(files)
     for module in tree.rglob("*.pyc"):
         found[f"{prefix}{module.relative_to(tree).as_posix()}"] = module.read_bytes()
     shutil.rmtree(tree)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -128,8 +129,9 @@ def push_base(
     environment: tuple[str, ...] = ("PATH=/usr/local/bin:/usr/bin:/bin",),
     labels: Mapping[str, str] | None = None,
     tag: str = "1",
+    packed: bool = False,
 ) -> str:
-    """Push an image of uncompressed layers by plain requests, nothing of nbkube's; return its reference."""
+    """Push an image by plain requests, nothing of nbkube's; return its reference. Layers are compressed if `packed`."""
     http = urllib3.PoolManager()
     root = f"http://{host}/v2/{repository}"
 
@@ -140,17 +142,20 @@ def push_base(
         assert http.request("PUT", f"{place}{mark}digest={digest}", body=data).status == 201
         return digest
 
-    digests = [put(layer) for layer in layers]
+    diffs = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
+    blobs = [gzip.compress(layer, 1, mtime=0) for layer in layers] if packed else layers
+    digests = [put(blob) for blob in blobs]
     config = json.dumps(
         {
             "architecture": architecture,
             "os": "linux",
             "config": {"Env": list(environment), "Labels": dict(labels or {})},
-            "rootfs": {"type": "layers", "diff_ids": digests},
+            "rootfs": {"type": "layers", "diff_ids": diffs},
             "history": [{"created_by": "tests"} for _ in digests],  # without it buildah builds nothing upon the image
         }
     ).encode()
     kind = "application/vnd.oci.image.manifest.v1+json"
+    layer_kind = "application/vnd.oci.image.layer.v1.tar"
     manifest = json.dumps(
         {
             "schemaVersion": 2,
@@ -161,8 +166,8 @@ def push_base(
                 "size": len(config),
             },
             "layers": [
-                {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": len(layer)}
-                for digest, layer in zip(digests, layers, strict=True)
+                {"mediaType": f"{layer_kind}{'+gzip' if packed else ''}", "digest": digest, "size": len(blob)}
+                for digest, blob in zip(digests, blobs, strict=True)
             ],
         }
     ).encode()

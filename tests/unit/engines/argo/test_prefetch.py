@@ -29,7 +29,7 @@ def there(mark):
 
 
 # It is imported before the cells of a step run, and ends as soon as the inputs have come by themselves.
-deadline = time.monotonic() + 30
+deadline = time.monotonic() + 90
 while not (arrived := there(b"first-zq7") and there(b"second-zq7")) and time.monotonic() < deadline:
     time.sleep(0.02)
 """
@@ -81,7 +81,7 @@ def test_inputs_come_while_the_process_of_a_step_starts(tmp_path: Path, monkeypa
     submission = plan.submission("run-1", fuse=False)
     ArgoEngine(store, plan.files(tmp_path / "files"), Target("image", store.url), walker).submit(
         submission, lambda _: None
-    ).wait(120)
+    ).wait(240)
     state = RunStore(store).load("run-1")
     assert state.phase is Phase.SUCCEEDED, [one.failure for one in state.steps]
     assert state.metrics == {"found": [True, 4500, 5000]}

@@ -54,7 +54,7 @@ class Pool:
         store: URL of the store that has the version.
         version: what is served.
         count: how many workers there are.
-        limits: how much may wait, how long an answer may take, how much is joined.
+        limits: how long an answer may take, how much is joined.
         folder: where workers put the files of the model; "" for the system's temporary folder.
         restarted: is called when a worker that had been ready is replaced.
     """
@@ -114,21 +114,13 @@ class Pool:
             _refuse(one, OverloadError("the server is going away. Try again."))
         self._queue.clear()
 
-    async def drained(self, seconds: float) -> None:
-        """Wait until nothing waits any more, at most so long."""
-        until = time.monotonic() + seconds
-        while self.waiting and time.monotonic() < until:
-            await asyncio.sleep(0.01)
-
     async def predict(self, inputs: dict[str, Array], wanted: tuple[str, ...]) -> dict[str, Array]:
         """Return the outputs for some examples.
 
         Raises:
-            OverloadError: too much is waiting.
+            OverloadError: the pool is being closed.
             RequestError: the model does not take the input, or takes too long.
         """
-        if len(self._queue) >= self._limits.waiting:
-            raise OverloadError(f"{len(self._queue)} requests are waiting already. Try again later.")
         batched = self.version.signature.batched
         rows = min(len(one) for one in inputs.values()) if batched else 1
         # Only what has the same shapes but for the number of examples is joined.

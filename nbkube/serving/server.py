@@ -73,11 +73,12 @@ async def serve_until_told(task: ServerTask, tell: Callable[[dict[str, Any]], No
         return
     port = sockets[0].getsockname()[1]
     url = f"http://{task.host if ':' not in task.host else f'[{task.host}]'}:{port}"
-    service = Service(task)
-    tell({"phase": "Starting", "url": url})
-    server = HTTPServer(application(service), max_body_size=1 << 40, idle_connection_timeout=120.0)
-    server.add_sockets(sockets)
     with tempfile.TemporaryDirectory(prefix="nbkube-") as place:
+        # Workers that are killed leave the files of their model: those go with this folder.
+        service = Service(msgspec.structs.replace(task, folder=task.folder or place))
+        tell({"phase": "Starting", "url": url})
+        server = HTTPServer(application(service), max_body_size=1 << 40, idle_connection_timeout=120.0)
+        server.add_sockets(sockets)
         orders = HTTPServer(control_application(service, stop))
         control = os.path.join(place, "control")
         if task.control_port:  # only who may forward ports of the pod reaches its loopback

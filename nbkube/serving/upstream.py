@@ -125,20 +125,21 @@ class Upstream:
             except BaseException:
                 connection.close()
                 raise
-            if connection.is_open and not self._closing and time.monotonic() - opened < _AGE:
-                self._free.append((connection, opened))
-            else:
-                connection.close()
             # The address of a pod that has gone may be another one's already, of whatever kind, and the node has yet to
             # learn it: such a one does not know the path (404), or is none of ours.
             own = headers.get("server") == "nbkube"
-            stranger = self._own and not own
-            if status == 200 and not stranger:
+            lost = status in (0, 404, 503) or (self._own and not own)
+            # Another try takes a new connection: it may lead to another pod.
+            if connection.is_open and not lost and not self._closing and time.monotonic() - opened < _AGE:
+                self._free.append((connection, opened))
+            else:
+                connection.close()
+            if status == 200 and not lost:
                 self._own = own
                 return self._read(body, headers.get(HEADER_LENGTH.lower(), ""))
-            if status not in (0, 404, 503) and not stranger:
+            if not lost:
                 raise RequestError(_error(body), status)
-            if not reused:  # an old connection that ends says nothing of the server
+            if status or not reused:  # an old connection that ends says nothing of the server
                 await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
                 tries += 1
 

@@ -245,7 +245,7 @@ def test_no_request_is_lost_while_versions_change_and_pods_are_deleted(
     slowest = max(one.seconds for one in answers)
     print(f"{len(answers)} requests in {took:.0f} s, {len(orders.phases) - 1} changes, slowest {slowest:.2f} s")  # noqa: T201
     assert len(answers) >= RATE
-    assert [one for one in answers if one.status != 200] == []
+    assert [(one.status, one.body) for one in answers if one.status != 200] == []
     assert orders.wrong(answers) == []
     client.stop_endpoint("small")
     assert _left(api, namespace) == []
@@ -308,6 +308,6 @@ def test_pods_follow_the_load(shell: Shell, api: Api, namespace: str) -> None:
         api.wait(path, lambda found: found["status"].get("readyReplicas") == 3, 150, "three pods under load")
 
     answers = _under_load(predict_url(served["url"], "small"), grown)
-    assert [one for one in answers if one.status != 200] == []
+    assert [(one.status, one.body) for one in answers if one.status != 200] == []
     api.wait(path, lambda found: found["status"].get("replicas") == 1, 150, "one pod without load")
     shell("endpoints", "stop", "small")

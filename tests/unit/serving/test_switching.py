@@ -90,7 +90,7 @@ def test_no_request_is_lost_while_versions_change_and_workers_die(
         took = time.monotonic() - began
         record_property("requests a second", round(len(answers) / took))
         assert len(answers) >= RATE
-        assert [one for one in answers if one.status != 200] == []
+        assert [(one.status, one.body) for one in answers if one.status != 200] == []
         wrong = [one for one in answers if msgspec.json.decode(one.body) != {"predictions": [float(one.version)]}]
         assert wrong == []
         print(f"{len(answers)} requests in {took:.0f} s, slowest {max(one.seconds for one in answers):.3f} s")  # noqa: T201

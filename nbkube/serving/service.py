@@ -21,6 +21,7 @@ from nbkube.serving.model import Deployed, Routing, ServerTask, Statistics
 from nbkube.serving.pool import Pool, StartError
 from nbkube.serving.protocol import Query
 from nbkube.serving.routing import Chooser, rolled_back, switched, versions_of
+from nbkube.serving.spawn import Spawned
 from nbkube.serving.upstream import Upstream
 from nbkube.storage import open_store
 
@@ -33,10 +34,11 @@ class LoadError(NbkubeError):
 
 
 class Service:
-    """The model of one server."""
+    """The model of one server; `first` is a worker that has been started already for the version in the routing."""
 
-    def __init__(self, task: ServerTask) -> None:
+    def __init__(self, task: ServerTask, first: Spawned | None = None) -> None:
         self.task = task
+        self._first = first
         self.name = task.name
         self._store = open_store(task.store)
         self._registry = ModelRegistry(self._store)
@@ -224,7 +226,8 @@ class Service:
         if task.upstream:
             pool = Upstream(task.upstream.format(version=number), version, task.limits, task.token, task.dialect)
         else:
-            pool = Pool(task.store, version, task.workers, task.limits, task.folder, self._restarted)
+            first, self._first = self._first, None
+            pool = Pool(task, version, self._restarted, first)
         try:
             await pool.start()
         except StartError as error:

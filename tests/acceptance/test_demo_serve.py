@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,12 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from nbkube.serving.journal import history
-from nbkube.storage import open_store
-
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_demo_serve(tmp_path: Path) -> None:
@@ -32,7 +30,7 @@ def test_demo_serve(tmp_path: Path) -> None:
         (own / name).touch()
     env = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "NO_COLOR": "1", "COLUMNS": "160"}
     done = subprocess.run(
-        ["make", "demo-serve"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=280, check=False
+        ["make", "demo-serve"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=540, check=False
     )
     said = f"{done.stdout}\n{done.stderr}"
     assert done.returncode == 0, said
@@ -43,8 +41,15 @@ def test_demo_serve(tmp_path: Path) -> None:
     for pattern in order:
         assert re.search(pattern, said), f"{pattern}\n{said}"
     assert "pip install" not in said
-    log = tmp_path / "examples" / "digits" / ".nbkube"
-    actions = [one.action for one in history(open_store(log), "digits")]
+    asked = subprocess.run(
+        [sys.executable, "-m", "nbkube", "endpoints", "history", "digits", "--json"],
+        cwd=tmp_path / "examples" / "digits",
+        env={**env, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    actions = [one["action"] for one in json.loads(asked.stdout)]
     assert actions == ["started", "canary", "rolled back", "stopped"]
 
 

@@ -226,7 +226,9 @@ class Service:
         if task.upstream:
             pool = Upstream(task.upstream.format(version=number), version, task.limits, task.token, task.dialect)
         else:
-            first, self._first = self._first, None
+            first = None
+            if number == task.routing.version:
+                first, self._first = self._first, None
             pool = Pool(task, version, self._restarted, first)
         try:
             await pool.start()

@@ -17,6 +17,7 @@ from nbkube.cluster import Cluster
 from nbkube.engines.argo.cluster import ClusterWorkflows
 from nbkube.engines.argo.pods import LOCKED, executor_patch, pod_security
 from nbkube.engines.argo.workflow import size
+from nbkube.runs import Phase
 from tests.benchmarks.measure import Line, show
 from tests.building import CellText
 from tests.cluster import bench as running
@@ -94,14 +95,11 @@ def _ours(mine: Project, turn: int) -> float:
     """Return the same for a notebook of one step."""
     notebook = mine.notebook([("step:a", f"turn = {turn}\n{FIRST}")])
     started = time.time()
-    seen: list[str] = []
-
-    def listen(event: Any) -> None:
-        if event.get("event") == "log":
-            seen.append(event["text"])
-
-    mine.client().run(notebook, on_event=listen)
-    return float("".join(seen).split()[1]) - started
+    state = mine.client().run(notebook)
+    if state.phase is not Phase.SUCCEEDED:
+        raise RuntimeError(f"the run ended as {state.phase}: {state.reason or [one.failure for one in state.steps]}")
+    lines = mine.store().get(state.steps[0].log).decode().splitlines()
+    return float(next(line for line in lines if line.startswith("first")).split()[1]) - started
 
 
 def _edits(mine: Project) -> tuple[float, float]:

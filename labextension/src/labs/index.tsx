@@ -135,7 +135,8 @@ function Form(props: LabsProps & { readonly known: LabList; onEnd(): void }): Re
   const { api, path, place, capacity, known } = props;
   const id = React.useId();
   const devices = Object.keys(capacity.total).filter(name => name.includes('/'));
-  const [texts, setTexts] = React.useState<Readonly<Record<string, string>>>({ size: '10Gi', device: devices[0] ?? '' });
+  const usual = devices.find(one => one === 'nvidia.com/gpu') ?? devices[0] ?? ''; // what a step's `gpu` means, too
+  const [texts, setTexts] = React.useState<Readonly<Record<string, string>>>({ size: '10Gi', device: usual });
   const [workspace, setWorkspace] = React.useState(NEW);
   const [busy, setBusy] = React.useState(false);
   const [fault, setFault] = React.useState('');

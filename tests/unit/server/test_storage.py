@@ -303,20 +303,25 @@ def test_a_sender_that_goes_leaves_no_trace(served: Server, ask: Ask, bucket: st
     assert b"Traceback" not in served.log.read_bytes()[before:]
 
 
-def test_versions(ask: Ask, bucket: str, minio: S3Server) -> None:
+def keep_versions(server: S3Server, bucket: str) -> None:
+    """Have a bucket keep all versions of its objects."""
     from minio import Minio
     from minio.commonconfig import ENABLED
     from minio.versioningconfig import VersioningConfig
 
     keys = s3_servers.KEYS
     client = Minio(
-        minio.endpoint.removeprefix("http://"),
+        server.endpoint.removeprefix("http://"),
         keys["AWS_ACCESS_KEY_ID"],
         keys["AWS_SECRET_ACCESS_KEY"],
         secure=False,
         region=keys["AWS_REGION"],
     )
     client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+
+
+def test_versions(ask: Ask, bucket: str, minio: S3Server) -> None:
+    keep_versions(minio, bucket)
     for text in (b"old", b"newer"):
         ask("PUT", "content", raw=text, bucket=bucket, key="x")
     kept = ask("GET", "versions", bucket=bucket, key="x").json["versions"]

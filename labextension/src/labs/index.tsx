@@ -8,6 +8,7 @@ import { Button, Field, Note, Problems } from '../core/controls';
 import type { Capacity, Empty, LabAddress, LabList, LabRow, Problem } from '../core/wire';
 
 const EVERY = 3000;
+const HERE = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 interface LabsProps {
   readonly api: Api;
@@ -96,6 +97,12 @@ function Server(props: LabsProps & { readonly row: LabRow; onChanged(): Promise<
           <a href={url} target="_blank" rel="noopener noreferrer">
             Open {row.name} in a new page
           </a>
+          {!HERE.test(location.hostname) && (
+            <span className="nbk-hint">
+              {' '}
+              This address is on the machine of your Jupyter server. On your own machine type <code>nbkube lab up {row.name}</code> instead.
+            </span>
+          )}
         </p>
       )}
       <div className="nbk-bar-row">

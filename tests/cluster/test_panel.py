@@ -204,7 +204,7 @@ def test_a_notebook_server_with_devices_on_a_volume_that_is_there(
     form.get_by_label("workspace", exact=True).select_option("kept")
     expect(form.get_by_label("size", exact=True)).to_have_count(0)
     form.get_by_role("button", name="Make the server").click()
-    expect(form.get_by_role("alert")).to_contain_text("gpu")
+    expect(form.get_by_role("listitem")).to_contain_text("'many' is no count of devices")
     kinds.select_option("amd.com/gpu")
     fill("gpu", "1")
     fill("gpu model", "A100")

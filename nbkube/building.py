@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from nbkube.errors import BuildError, RegistryError
 from nbkube.notebook.names import slug
 
 if TYPE_CHECKING:
     from nbkube.engines.model import Listener
     from nbkube.images import Built, Environment
-    from nbkube.images.build import Builder
+    from nbkube.images.build import Builder, Prepared
     from nbkube.images.requirements import Project
     from nbkube.plan import Plan
     from nbkube.profiles.model import Profile
+    from nbkube.storage.model import ObjectStore
 
 
 def build_images(
@@ -32,6 +34,7 @@ def build_images(
     extra: Sequence[str] = (),
     only: Collection[str] | None = None,
     found: Callable[[tuple[Environment, ...]], None] = lambda _: None,
+    store: ObjectStore | None = None,
 ) -> tuple[Built, ...]:
     """Build the images of a notebook's steps, push them or write them to a file, and return them.
 
@@ -46,10 +49,12 @@ def build_images(
         extra: requirements to add, "-NAME" to leave out.
         only: names of the units that need an image; None for all.
         found: is told the environments before anything is built.
+        store: where pods may take what the base lacks from, if the registry does not take an image; None: they may not.
 
     Raises:
         BuildError: an image cannot be built.
         RegistryError: a registry or package index cannot be reached.
+        StorageError: the store cannot be reached.
     """
     builder = _builder(profile, tell, refresh=refresh)
     environments = builder.environments(_project(plan), extra)
@@ -64,8 +69,31 @@ def build_images(
     repository = f"nbkube-{slug(plan.pipeline.name)[:40].strip('-') or 'notebook'}" if bake else "nbkube-steps"
     built = builder.save(prepared, output, repository) if output else ()
     if push:
-        built = tuple(builder.push(one, repository) for one in prepared)
+        built = tuple(_brought(profile, builder, one, repository, store) for one in prepared)
     return built or tuple(builder.described(one) for one in prepared)
+
+
+def _brought(profile: Profile, builder: Builder, one: Prepared, repository: str, store: ObjectStore | None) -> Built:
+    """Bring an image to where pods get it: the registry, or the store if that is asked for or the registry fails."""
+    if store is None or profile.packaging == "image":
+        return builder.push(one, repository)
+    chosen = profile.packaging == "wheelhouse"
+    trouble = "the profile says so (packaging)" if chosen else builder.trouble(one, repository)
+    if not trouble or one.image is None:
+        return builder.push(one, repository)
+    if profile.gives_wheels:
+        return builder.store(one, store, _first_sentence(trouble))
+    needed = (
+        f'Pods could unpack distributions from the store instead: write secret = "NAME" of a Secret with its keys '
+        f"below [profiles.{profile.name}.store]."
+    )
+    if chosen or not profile.registry:
+        raise BuildError(f"{_first_sentence(trouble)}, and no store.secret. {needed}")
+    raise RegistryError(f"{trouble} {needed}")
+
+
+def _first_sentence(text: str) -> str:
+    return text.partition(" Fix: ")[0].rstrip(".")
 
 
 def _builder(profile: Profile, tell: Listener, *, refresh: bool) -> Builder:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -16,7 +16,7 @@ from nbkube.engines.argo.control import ArgoControl
 from nbkube.engines.argo.engine import ArgoEngine, ArgoRun
 from nbkube.engines.argo.prepare import exported
 from nbkube.engines.argo.target import Target
-from nbkube.engines.model import Listener, Submission
+from nbkube.engines.model import Listener, Submission, UnitPlan
 from nbkube.errors import NbkubeError, NotebookError
 from nbkube.notebook.names import slug
 from nbkube.plan import Plan
@@ -26,6 +26,9 @@ from nbkube.runs import Run, RunStore, new_run_id
 from nbkube.state.snapshot import FileView
 from nbkube.state.workspace import remove_tree
 from nbkube.storage.model import ObjectStore
+
+if TYPE_CHECKING:
+    from nbkube.images import Built
 
 _MANY_FILES = 50
 
@@ -107,17 +110,11 @@ class Remote:
         if self._profile.image:
             return submission
         open_steps = {unit.program.unit for unit in submission.units if not unit.options.image}
-        image_of: dict[str, str] = {}
-        for one in build_images(self._profile, plan, tell, only=open_steps):
+        chosen: dict[str, Built] = {}
+        for one in build_images(self._profile, plan, tell, only=open_steps, store=self._store):
             tell({"event": "image", "message": f"{one.reference} for {', '.join(one.steps)}: {one.reason}"})
-            image_of |= dict.fromkeys(one.steps, one.reference)
-        units = tuple(
-            unit
-            if unit.options.image
-            else replace(unit, options=replace(unit.options, image=image_of[unit.program.unit]))
-            for unit in submission.units
-        )
-        return replace(submission, units=units)
+            chosen |= dict.fromkeys(one.steps, one)
+        return replace(submission, units=tuple(_with_image(unit, chosen) for unit in submission.units))
 
     def _look_over(self, plan: Plan, tell: Listener) -> None:
         around = look(self._cluster, self._profile, plan.pipeline.steps)
@@ -138,6 +135,13 @@ class Remote:
             yield view
         finally:
             remove_tree(place)
+
+
+def _with_image(unit: UnitPlan, chosen: Mapping[str, Built]) -> UnitPlan:
+    if unit.options.image:
+        return unit
+    one = chosen[unit.program.unit]
+    return replace(unit, options=replace(unit.options, image=one.reference, wheelhouse=one.wheelhouse))
 
 
 def _uploading(tell: Listener) -> Callable[[int, int], None]:

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -31,6 +33,30 @@ def program(name: str, package: str) -> str:
     if found is None:
         pytest.skip(f"needs {name}: apt-get install {package}")
     return found
+
+
+def crane() -> str:
+    """Return the path of crane: that on the PATH, else one that is built here from the Go module proxy, once.
+
+    Skips the test where neither can be had; `NBKUBE_REQUIRE_CRANE=1` makes that a failure.
+    """
+    from tests.cluster import golang, parts
+    from tests.cluster.layout import BenchError
+
+    if found := shutil.which("crane"):
+        return found
+    part = golang.crane()
+    reason = "NOT RUN: crane is neither on the PATH nor built, and there is no Go to build it with"
+    if not part.is_built and shutil.which("go"):
+        try:
+            parts.build(part, lambda _: None)
+        except BenchError as error:
+            reason = f"NOT RUN: crane cannot be built (python -m tests.cluster build --only crane): {error}"
+    if part.is_built:
+        return str(part.use() / "crane")
+    if os.environ.get("NBKUBE_REQUIRE_CRANE"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def free_port() -> int:
@@ -101,9 +127,11 @@ def push_base(
     *,
     architecture: str = "amd64",
     environment: tuple[str, ...] = ("PATH=/usr/local/bin:/usr/bin:/bin",),
+    labels: Mapping[str, str] | None = None,
     tag: str = "1",
+    packed: bool = False,
 ) -> str:
-    """Push an image of uncompressed layers by plain requests, nothing of nbkube's; return its reference."""
+    """Push an image by plain requests, nothing of nbkube's; return its reference. Layers are compressed if `packed`."""
     http = urllib3.PoolManager()
     root = f"http://{host}/v2/{repository}"
 
@@ -114,17 +142,20 @@ def push_base(
         assert http.request("PUT", f"{place}{mark}digest={digest}", body=data).status == 201
         return digest
 
-    digests = [put(layer) for layer in layers]
+    diffs = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
+    blobs = [gzip.compress(layer, 1, mtime=0) for layer in layers] if packed else layers
+    digests = [put(blob) for blob in blobs]
     config = json.dumps(
         {
             "architecture": architecture,
             "os": "linux",
-            "config": {"Env": list(environment)},
-            "rootfs": {"type": "layers", "diff_ids": digests},
+            "config": {"Env": list(environment), "Labels": dict(labels or {})},
+            "rootfs": {"type": "layers", "diff_ids": diffs},
             "history": [{"created_by": "tests"} for _ in digests],  # without it buildah builds nothing upon the image
         }
     ).encode()
     kind = "application/vnd.oci.image.manifest.v1+json"
+    layer_kind = "application/vnd.oci.image.layer.v1.tar"
     manifest = json.dumps(
         {
             "schemaVersion": 2,
@@ -135,8 +166,8 @@ def push_base(
                 "size": len(config),
             },
             "layers": [
-                {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": len(layer)}
-                for digest, layer in zip(digests, layers, strict=True)
+                {"mediaType": f"{layer_kind}{'+gzip' if packed else ''}", "digest": digest, "size": len(blob)}
+                for digest, blob in zip(digests, blobs, strict=True)
             ],
         }
     ).encode()

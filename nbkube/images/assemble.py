@@ -60,6 +60,12 @@ def assemble(
     return Image(digest, manifest, data, (*base.layers, *own), base, tuple(one.digest for one in own))
 
 
+def added_variables(base: Base) -> dict[str, str]:
+    """Return the variables that an image upon a base has and the base has not, or otherwise."""
+    given = (json.loads(base.config).get("config") or {}).get("Env") or []
+    return dict(one.partition("=")[::2] for one in _environment(given) if one not in given)
+
+
 def _environment(given: Sequence[str]) -> list[str]:
     """Return the base's variables with ours: our distributions come first, nothing is written beside them."""
     found = dict(one.partition("=")[::2] for one in given)

@@ -65,15 +65,15 @@ def read_base(
     reference = parse(text)
     known = cache.note("tags", f"{reference} {architecture}", _Tag)
     if known and not fresh and (reference.version.startswith("sha256:") or time.time() - known.at < _TAG_SECONDS):
-        found = cache.note("bases", f"{known.digest} 2", Base)
+        found = cache.note("bases", f"{known.digest} 3", Base)
         if found is not None:
             return msgspec.structs.replace(found, reference=str(reference))
     registry = open_registry(reference.host)
     digest, manifest = _manifest(registry, reference, architecture)
-    found = cache.note("bases", f"{digest} 2", Base)
+    found = cache.note("bases", f"{digest} 3", Base)
     if found is None:
         found = _examined(registry, reference, digest, manifest, architecture, cache, tell)
-        cache.keep_note("bases", f"{digest} 2", found)
+        cache.keep_note("bases", f"{digest} 3", found)
     cache.keep_note("tags", f"{reference} {architecture}", _Tag(digest, time.time()))
     return msgspec.structs.replace(found, reference=str(reference))
 
@@ -166,7 +166,15 @@ def _examined(
     if not python:
         raise BuildError(f"{reference} has no Python 3. Fix: use a base with one, e.g. python:3.11-slim.")
     libc = "musl" if seen.musl and not seen.glibc else "glibc"
-    return Base(str(reference), digest, architecture, python, libc, seen.glibc, seen.distributions, raw, layers)
+    found = Base(str(reference), digest, architecture, python, libc, seen.glibc, seen.distributions, raw, layers)
+    return msgspec.structs.replace(found, cuda=_cuda(config))
+
+
+def _cuda(config: dict[str, Any]) -> str:
+    """Return the version of CUDA that an image says it has, as NVIDIA's and the frameworks' own images do."""
+    version = _variable(config, "CUDA_VERSION")
+    named = any(_variable(config, name) for name in ("NVIDIA_REQUIRE_CUDA", "NVIDIA_VISIBLE_DEVICES"))
+    return version or ("of an unknown version" if named else "")
 
 
 def _variable(config: dict[str, Any], name: str) -> str:

@@ -12,22 +12,24 @@ from pathlib import Path
 import msgspec
 
 import nbkube
-from nbkube.errors import BuildError
+from nbkube.errors import BuildError, RegistryError
 from nbkube.images import own, wheels
 from nbkube.images.archive import save
-from nbkube.images.assemble import assemble
+from nbkube.images.assemble import added_variables, assemble
 from nbkube.images.base import read_base
 from nbkube.images.cache import ImageCache
 from nbkube.images.layers import compressor, write_layer
 from nbkube.images.lock import Locksmith
-from nbkube.images.model import Base, Blob, Environment, Image, LayerPlan, Lock
-from nbkube.images.plan import plan_layers, satisfied
+from nbkube.images.model import SITE, Base, Blob, Environment, Image, LayerPlan, Lock
+from nbkube.images.plan import has, plan_layers, satisfied
 from nbkube.images.push import Pusher, fetch, size_shown
 from nbkube.images.reference import parse
 from nbkube.images.registry import Registry
 from nbkube.images.requirements import Project, environments
 from nbkube.images.uv import Uv
+from nbkube.pipeline.model import Wheelhouse
 from nbkube.runtime.distributions import installed
+from nbkube.storage.model import ObjectStore
 
 REPOSITORY = "nbkube-steps"
 """The repository of images that hold no code, below the profile's registry: all projects share it, and its layers."""
@@ -53,7 +55,10 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Built(msgspec.Struct, frozen=True):
-    """An image of some steps: `reference` as pods name it, `reason` why it is this one; bytes and layers sent."""
+    """An image of some steps: `reference` as pods name it, `reason` why it is this one; bytes and layers sent.
+
+    With a `wheelhouse` the image is the base, and pods unpack the rest from the store.
+    """
 
     steps: tuple[str, ...]
     reference: str
@@ -62,6 +67,7 @@ class Built(msgspec.Struct, frozen=True):
     bytes_pushed: int = 0
     layers_sent: int = 0
     layers_mounted: int = 0
+    wheelhouse: Wheelhouse | None = None
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -93,6 +99,7 @@ class Builder:
         self._plans: dict[str, LayerPlan] = {}
         self._again: dict[str, Callable[[], Blob]] = {}
         self._opened: dict[str, Registry] = {}
+        self._new: set[str] = set()
 
     # -- what callers see ------------------------------------------------------------------------------------------
 
@@ -114,6 +121,7 @@ class Builder:
         base = self._base()
         smith = Locksmith(self._cache, Uv(), refresh=self._refresh)
         lock = smith.lock([one.text for one in environment.requirements], _versions(), base)
+        self._tell_of_devices(lock, base)
         if satisfied(lock, base) and baked is None:
             return Prepared(environment, lock, base, None)
         try:
@@ -135,21 +143,65 @@ class Builder:
         """
         settings, image = self._settings, prepared.image
         if image is None:
-            return _as_it_is(prepared)
+            return self._as_it_is(prepared)
         if not settings.registry:
             raise BuildError(
                 'there is no registry to push to. Fix: write registry = "HOST[:PORT]/PATH" in the profile, or write '
                 "the image to a file: nbkube build … --output FILE."
             )
-        host, slash, path = settings.registry.partition("/")
-        name = f"{path}/{repository}" if slash else repository
+        host, name = self._place(repository)
         pusher = Pusher(self._cache, self.registry, self._tell, lambda blob: self._file(blob, image))
-        pushed = pusher.push(image, host, name, image.digest[7:19])
+        pushed = pusher.push(image, host, name, image.digest[7:19], self._new)
         self._cache.shrink()
         shown = f"{settings.pull_registry or settings.registry}/{repository}@{image.digest}"
         return Built(
             prepared.environment.steps, shown, image.digest, _reason(prepared),
             pushed.bytes_pushed, pushed.sent, pushed.mounted,
+        )  # fmt: skip
+
+    def trouble(self, prepared: Prepared, repository: str = REPOSITORY) -> str:
+        """Tell why an image cannot be brought to the registry; "" if it can, or is there."""
+        if prepared.image is None:
+            return ""
+        if not self._settings.registry:
+            return "the profile names no registry"
+        host, name = self._place(repository)
+        registry = self.registry(host)
+        try:
+            if not registry.has_manifest(name, prepared.image.digest):
+                registry.try_writing(name)
+        except RegistryError as error:
+            return str(error)
+        return ""
+
+    def store(self, prepared: Prepared, store: ObjectStore, reason: str) -> Built:
+        """Bring what an image adds to its base to a store, from which pods unpack it into the base.
+
+        Args:
+            prepared: the image.
+            store: the store that the pods read, too.
+            reason: why this way was chosen.
+
+        Raises:
+            StorageError: the store does not take it.
+        """
+        image = prepared.image
+        if image is None:
+            return self._as_it_is(prepared)
+        own = set(image.own)
+
+        def put(blob: Blob) -> str:
+            return store.put_file(self._file(blob, image))
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            layers = list(pool.map(put, [blob for blob in image.layers if blob.digest in own]))
+        self._cache.shrink()
+        digest = store.put(msgspec.json.encode({"layers": layers}))
+        wheelhouse = Wheelhouse(digest, SITE, added_variables(image.base))
+        reference = self._base_reference(prepared)
+        return Built(
+            prepared.environment.steps, reference, prepared.base.digest,
+            f"the base and distributions from the store: {reason}; {_lacks(prepared)}", wheelhouse=wheelhouse,
         )  # fmt: skip
 
     def save(self, prepared: Sequence[Prepared], place: Path, repository: str = REPOSITORY) -> tuple[Built, ...]:
@@ -161,7 +213,7 @@ class Builder:
         built = []
         for one in prepared:
             if one.image is None:
-                built.append(_as_it_is(one))
+                built.append(self._as_it_is(one))
                 continue
             name = f"{self._settings.registry or 'nbkube.local'}/{repository}:{one.image.digest[7:19]}"
             named.append((one.image, name))
@@ -175,7 +227,7 @@ class Builder:
     def described(self, prepared: Prepared) -> Built:
         """Return what an image would be, without bringing it anywhere."""
         if prepared.image is None:
-            return _as_it_is(prepared)
+            return self._as_it_is(prepared)
         return Built(prepared.environment.steps, "", prepared.image.digest, _reason(prepared))
 
     def registry(self, host: str) -> Registry:
@@ -187,6 +239,23 @@ class Builder:
 
     # -- the parts -------------------------------------------------------------------------------------------------
 
+    def _place(self, repository: str) -> tuple[str, str]:
+        host, slash, path = self._settings.registry.partition("/")
+        return host, f"{path}/{repository}" if slash else repository
+
+    def _as_it_is(self, prepared: Prepared) -> Built:
+        name = self._base_reference(prepared)
+        reason = "the base as it is: it has all distributions"
+        return Built(prepared.environment.steps, name, prepared.base.digest, reason)
+
+    def _base_reference(self, prepared: Prepared) -> str:
+        """Return the base by its digest as nodes name it."""
+        settings, reference = self._settings, parse(prepared.base.reference)
+        host = reference.host
+        if settings.pull_registry and host == settings.registry.partition("/")[0]:
+            host = settings.pull_registry.partition("/")[0]
+        return f"{host}/{reference.repository}@{prepared.base.digest}"
+
     def _base(self) -> Base:
         text = self._settings.base or f"python:{wheels.PYTHON}-slim"
         base = read_base(text, self._settings.architecture, self._cache, self.registry, self._tell, fresh=self._refresh)
@@ -197,15 +266,26 @@ class Builder:
             )
         return base
 
+    def _tell_of_devices(self, lock: Lock, base: Base) -> None:
+        if not base.cuda:
+            return
+        self._tell(f"{base.reference} brings CUDA {base.cuda}, which is left as it is")
+        for one in lock.wheels:
+            there = base.distributions.get(one.name, "")
+            if "+" in there and not has(base, one):
+                self._tell(
+                    f"{one.name} {one.version} goes over the base's {there}, with the CUDA of its wheels; to keep the "
+                    f"base's: --require {one.name}=={there.partition('+')[0]}"
+                )
+
     def _image(self, lock: Lock, base: Base, baked: Mapping[str, bytes] | None) -> Image:
         plans = plan_layers(lock, base, compressor(), wheels.VERSION)
         layers = self._layers(plans, base)
-        package = own.package()
         made = [(blob, _contents(plan)) for plan, blob in zip(plans, layers, strict=True)]
-        made.append((self._own("package", package, lambda folder: own.compiled(package, folder)), "nbkube"))
+        made.append((self._package(), "nbkube"))
         command = ["python3"]
         if baked is not None:
-            made.append((self._own("baked", baked, lambda _: dict(baked)), "the notebook with its project"))
+            made.append((self._own("baked", own.key(baked), lambda: baked), "the notebook with its project"))
             command = ["python3", "-m", "nbkube.baked"]
         labels = {"nbkube.lock": lock.digest, "nbkube.version": nbkube.__version__, "nbkube.compressor": compressor()}
         return assemble(base, made, labels, command)
@@ -240,23 +320,39 @@ class Builder:
             for number, wheel in enumerate(plan.wheels):
                 tree = Path(name) / str(number)
                 wheels.install(wheel, tree, base, uv)
-                more, run = wheels.files(tree)
+                more, run = wheels.files(tree, compiled=plan.runtime)
                 files |= more
                 programs |= run
             blob = self._keep(plan.key, files, programs)
         self._tell(f"made {_contents(plan)}, {size_shown(blob.size)}")
         return blob
 
-    def _own(self, kind: str, content: Mapping[str, bytes], make: Callable[[Path], Mapping[str, bytes | Path]]) -> Blob:
-        """Return the layer of files that are not from an index."""
-        key = f"{kind} {own.key(content)} {compressor()} {wheels.VERSION}"
+    def _package(self) -> Blob:
+        """Return the layer of nbkube itself; its files are read only where one of them has changed."""
+        stamp = own.stamp()
+        known = self._cache.note("packages", stamp, str)
+        if known is None:
+            known = own.key(own.package())
+            self._cache.keep_note("packages", stamp, known)
+
+        def make() -> dict[str, bytes]:
+            with tempfile.TemporaryDirectory(prefix="tree-", dir=self._cache.work) as name:
+                return own.compiled(own.package(), Path(name))
+
+        return self._own("package", known, make)
+
+    def _own(self, kind: str, content: str, make: Callable[[], Mapping[str, bytes]]) -> Blob:
+        """Return the layer of files that are not from an index; `content` stands for what they hold."""
+        key = f"{kind} {content} {compressor()} {wheels.VERSION}"
 
         def again(key: str = key) -> Blob:
-            with tempfile.TemporaryDirectory(prefix="tree-", dir=self._cache.work) as name:
-                files = make(Path(name))
-                return self._keep(key, files, {one for one in files if "/bin/" in one})
+            files = make()
+            return self._keep(key, files, {one for one in files if "/bin/" in one})
 
-        blob = self._cache.note("layers", key, Blob) or again()
+        known = self._cache.note("layers", key, Blob)
+        blob = known or again()
+        if known is None and kind == "baked":
+            self._new.add(blob.digest)  # nobody else makes layers of this project
         self._again[blob.digest] = again
         return blob
 
@@ -297,15 +393,12 @@ def _contents(plan: LayerPlan) -> str:
 
 
 def _reason(prepared: Prepared) -> str:
+    return f"an image of its own: {_lacks(prepared)}"
+
+
+def _lacks(prepared: Prepared) -> str:
     base = prepared.base
-    missing = [one.name for one in prepared.lock.wheels if base.distributions.get(one.name) != one.version]
+    missing = [one.name for one in prepared.lock.wheels if not has(base, one)]
     few = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
     lacks = f"lacks {len(missing)} distributions ({few})" if missing else "has all distributions, but not this nbkube"
-    return f"an image of its own: the base {lacks}"
-
-
-def _as_it_is(prepared: Prepared) -> Built:
-    base = prepared.base
-    reference = parse(base.reference)
-    name = f"{reference.host}/{reference.repository}@{base.digest}"
-    return Built(prepared.environment.steps, name, base.digest, "the base as it is: it has all distributions")
+    return f"the base {lacks}"

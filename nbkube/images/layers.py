@@ -1,7 +1,8 @@
 """Layers as files: a tar in which equal content gives equal bytes, packed with a fixed compressor.
 
 Entries are sorted, times are zero, the owner is root, folders are 0755 and files 0644 or 0755. The compressor is part
-of a layer's key: another one, or another level, gives other bytes for the same tar.
+of a layer's key: another one, or another level, gives other bytes for the same tar. Small layers are packed as well as
+wheels are; for large ones that would take longer than sending the difference.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -18,6 +20,10 @@ from typing import BinaryIO, Protocol
 from nbkube.images.model import Blob
 
 _CHUNK = 1 << 20
+_SMALL = 16 << 20
+"""Bytes of content up to which a layer is packed well rather than fast."""
+
+_WELL = 6
 
 
 class _Compressor(Protocol):
@@ -26,35 +32,34 @@ class _Compressor(Protocol):
     def flush(self) -> bytes: ...
 
 
-def _compressor() -> _Compressor:
+def _compressor(size: int) -> _Compressor:
+    if size <= _SMALL:
+        return zlib.compressobj(_WELL, zlib.DEFLATED, 31)
     try:
         from isal import isal_zlib
     except ImportError:  # no wheel of it for this machine
-        import zlib
-
         return zlib.compressobj(1, zlib.DEFLATED, 31)
     made: _Compressor = isal_zlib.compressobj(2, isal_zlib.DEFLATED, 31)
     return made
 
 
 def compressor() -> str:
-    """Return what compresses layers here, as it stands in their keys and in images: name, version, level."""
+    """Return what compresses layers here, as it stands in their keys and in images: names, versions, levels."""
+    well = f"zlib {zlib.ZLIB_RUNTIME_VERSION} {_WELL}"
     try:
         import isal
     except ImportError:
-        import zlib
-
-        return f"zlib {zlib.ZLIB_RUNTIME_VERSION} 1"
-    return f"isal {isal.__version__} 2"
+        return f"{well} 1"
+    return f"{well}, isal {isal.__version__} 2"
 
 
 class _Sink:
     """Takes a tar, writes it compressed, and knows both digests at the end."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, content: int) -> None:
         self._file = file
         self._inner, self._outer = hashlib.sha256(), hashlib.sha256()
-        self._pack = _compressor()
+        self._pack = _compressor(content)
         self._size = 0
 
     def write(self, data: bytes) -> None:
@@ -80,9 +85,10 @@ def write_layer(files: Mapping[str, bytes | Path], folder: Path, executable: Ite
         executable: paths of files that get the mode 0755.
     """
     programs = set(executable)
+    content = sum(len(one) if isinstance(one, bytes) else one.stat().st_size for one in files.values())
     handle, name = tempfile.mkstemp(suffix=".unfinished", dir=folder)
     with os.fdopen(handle, "wb") as file:
-        sink = _Sink(file)
+        sink = _Sink(file, content)
         made: set[str] = set()
         for path in sorted(files):
             for parent in _parents(path):

@@ -14,6 +14,7 @@ import msgspec
 from nbkube.errors import BuildError
 from nbkube.images.cache import ImageCache
 from nbkube.images.model import Base, Lock, Wheel
+from nbkube.images.plan import has
 from nbkube.images.uv import Uv
 
 RUNTIME = ("ipython", "minio", "msgspec", "urllib3")
@@ -71,23 +72,40 @@ class Locksmith:
         """
         wanted = sorted({*requirements})
         pins = [f"{name}=={version}" for name, version in sorted(installed.items()) if _is_plain(version)]
-        question = "\n".join([*wanted, "--", *pins, "--", *RUNTIME, *target_options(base)])
+        there = [f"{name}=={version}" for name, version in sorted(base.distributions.items()) if base.cuda]
+        question = "\n".join([*wanted, "--", *pins, "--", *RUNTIME, *target_options(base), "--", *there])
         key = hashlib.sha256(question.encode()).hexdigest()
         known = None if self._refresh else self._cache.note("locks", key, Lock)
         if known is not None:
             return known
         wheels = self._resolve([*wanted, *RUNTIME], pins, base)
         exact = [f"{one.name}=={one.version}" for one in wheels]
+        kept = [one.name for one in wheels if has(base, one)] if base.cuda else []
+        if kept:
+            # What the base has is there with all it needs, so CUDA does not come once more with a framework's wheels.
+            wheels = self._resolve([*wanted, *RUNTIME], exact, base, kept)
         own = self._resolve(list(RUNTIME), exact, base)
         lock = Lock(wheels, tuple(one.name for one in own))
         self._cache.keep_note("locks", key, lock)
         return lock
 
-    def _resolve(self, requirements: list[str], constraints: list[str], base: Base) -> tuple[Wheel, ...]:
+    def _resolve(
+        self, requirements: list[str], constraints: list[str], base: Base, without: Iterable[str] = ()
+    ) -> tuple[Wheel, ...]:
         with tempfile.TemporaryDirectory(dir=self._cache.work) as name:
             folder = Path(name)
             (folder / "constraints.txt").write_text("\n".join(constraints), encoding="utf-8")
-            options = ["--constraints", "constraints.txt", "--only-binary", ":all:", *target_options(base)]
+            never = "\n".join(f'{name} ; python_version < "3"' for name in without)
+            (folder / "overrides.txt").write_text(never, encoding="utf-8")
+            options = [
+                "--constraints",
+                "constraints.txt",
+                "--overrides",
+                "overrides.txt",
+                "--only-binary",
+                ":all:",
+                *target_options(base),
+            ]
             options += ["--upgrade"] if self._refresh else []
             text = self._uv.compile(options, "\n".join(requirements), folder)
         return read_wheels(text)

@@ -68,7 +68,8 @@ class Base(msgspec.Struct, frozen=True):
 
     `reference` is as it was asked for, `digest` that of the manifest for the architecture. `python` is the minor
     version ("3.11"), `libc` "glibc" or "musl", `libc_version` "2.36" or "" if unknown; `distributions` name -> version
-    of what its Python finds. `config` and `layers` are the image's own.
+    of what its Python finds; `cuda` the version of CUDA that it says it has ("": none). `config` and `layers` are the
+    image's own.
     """
 
     reference: str
@@ -80,13 +81,15 @@ class Base(msgspec.Struct, frozen=True):
     distributions: dict[str, str]
     config: bytes
     layers: tuple[Blob, ...]
+    cuda: str = ""
 
 
 class LayerPlan(msgspec.Struct, frozen=True):
-    """A layer to make: `key` stands for everything that decides its bytes."""
+    """A layer to make: `key` stands for everything that decides its bytes; `runtime`: nbkube itself needs it."""
 
     key: str
     wheels: tuple[Wheel, ...]
+    runtime: bool = False
 
 
 class Image(msgspec.Struct, frozen=True):

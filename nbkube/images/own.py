@@ -29,21 +29,36 @@ _NEVER = IgnoreRules(
 _SCRIPT = b"#!/usr/bin/env python3\nimport sys\n\nfrom nbkube.cli import main\n\nsys.exit(main())\n"
 
 
+def stamp() -> str:
+    """Return what changes whenever one of nbkube's own files does: their places, sizes and times."""
+    digest = hashlib.sha256(_metadata())
+    for path in sorted(_files()):
+        seen = os.stat(path)
+        digest.update(f"{path}\0{seen.st_size}\0{seen.st_mtime_ns}\0{seen.st_ctime_ns}\0".encode())
+    return digest.hexdigest()
+
+
 def package() -> dict[str, bytes]:
     """Return nbkube's own files by path in the image, without the JupyterLab extension, which pods have no use for."""
-    root = os.path.dirname(nbkube.__file__)
-    found: dict[str, bytes] = {}
-    for folder, inner, names in os.walk(root):
-        inner[:] = [one for one in inner if one != "__pycache__" and (folder != root or one != "labextension")]
-        for name in names:
-            path = os.path.join(folder, name)
-            found[f"{SITE[1:]}/nbkube{path.removeprefix(root)}"] = Path(path).read_bytes()
+    found = {f"{SITE[1:]}/nbkube{path.removeprefix(_root())}": Path(path).read_bytes() for path in _files()}
     information = f"{SITE[1:]}/nbkube-{nbkube.__version__}.dist-info"
     found[f"{information}/METADATA"] = _metadata()
     names = sorted(name.removeprefix(f"{SITE[1:]}/") for name in found)
     found[f"{information}/RECORD"] = "".join(f"{name},,\n" for name in names).encode()
     found[f"{SITE[1:]}/bin/nbkube"] = _SCRIPT
     return found
+
+
+def _root() -> str:
+    return os.path.dirname(nbkube.__file__)
+
+
+def _files() -> Iterator[str]:
+    root = _root()
+    for folder, inner, names in os.walk(root):
+        inner[:] = [one for one in inner if one != "__pycache__" and (folder != root or one != "labextension")]
+        for name in names:
+            yield os.path.join(folder, name)
 
 
 def _metadata() -> bytes:
@@ -62,7 +77,7 @@ def key(files: Mapping[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def compiled(files: Mapping[str, bytes], folder: Path) -> dict[str, bytes | Path]:
+def compiled(files: Mapping[str, bytes], folder: Path) -> dict[str, bytes]:
     """Return files below `SITE` with their modules compiled; `folder` is an empty one to work in."""
     tree = folder / "own"
     prefix = f"{SITE[1:]}/"
@@ -71,7 +86,7 @@ def compiled(files: Mapping[str, bytes], folder: Path) -> dict[str, bytes | Path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
     compile_modules(tree, SITE)
-    found: dict[str, bytes | Path] = dict(files)
+    found = dict(files)
     for module in tree.rglob("*.pyc"):
         found[f"{prefix}{module.relative_to(tree).as_posix()}"] = module.read_bytes()
     shutil.rmtree(tree)

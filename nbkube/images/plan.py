@@ -11,7 +11,7 @@ import msgspec
 from nbkube.errors import BuildError
 from nbkube.images.model import Base, LayerPlan, Lock, Wheel
 
-FORMAT = 1
+FORMAT = 2
 MOST_LAYERS = 60
 """Layers of wheels in an image: overlay file systems stop at 127 in all. What is beyond shares one, the smallest."""
 
@@ -34,7 +34,7 @@ def plan_layers(lock: Lock, base: Base, compressor: str, python: str) -> tuple[L
     Raises:
         BuildError: the base has too many layers already.
     """
-    wanted = [one for one in lock.wheels if base.distributions.get(one.name) != one.version]
+    wanted = [one for one in lock.wheels if not has(base, one)]
     runtime = [one for one in wanted if one.name in lock.runtime]
     rest = sorted((one for one in wanted if one.name not in lock.runtime), key=lambda one: (-one.size, one.name))
     room = min(MOST_LAYERS, _MOST_IN_ALL - len(base.layers))
@@ -46,19 +46,26 @@ def plan_layers(lock: Lock, base: Base, compressor: str, python: str) -> tuple[L
         single, shared = rest[: room - 3], rest[room - 3 :]
     groups += [[one] for one in single]
     groups += [sorted(shared, key=lambda one: one.name)] if shared else []
-    return tuple(LayerPlan(_key(group, base, compressor, python), tuple(group)) for group in groups)
+    return tuple(
+        LayerPlan(_key(group, base, compressor, python, group is runtime), tuple(group), group is runtime)
+        for group in groups
+    )
 
 
 def satisfied(lock: Lock, base: Base) -> bool:
     """Tell whether a base has everything that is locked, and nbkube."""
-    return "nbkube" in base.distributions and all(
-        base.distributions.get(one.name) == one.version for one in lock.wheels
-    )
+    return "nbkube" in base.distributions and all(has(base, one) for one in lock.wheels)
 
 
-def _key(wheels: Iterable[Wheel], base: Base, compressor: str, python: str) -> str:
+def has(base: Base, wheel: Wheel) -> bool:
+    """Tell whether a base has a wheel's version; one that was built for its devices (2.5.1+cu124) counts as that."""
+    there = base.distributions.get(wheel.name, "")
+    return wheel.version in (there, there.partition("+")[0])
+
+
+def _key(wheels: Iterable[Wheel], base: Base, compressor: str, python: str, runtime: bool) -> str:
     hashes = sorted(one.sha256 for one in wheels)
-    parts = [FORMAT, hashes, base.architecture, base.libc, compressor, python]
+    parts = [FORMAT, hashes, base.architecture, base.libc, compressor, python, runtime]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 

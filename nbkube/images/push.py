@@ -12,7 +12,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,8 +58,8 @@ class Pusher:
         self._file_of = file_of
         self._lock = threading.Lock()
 
-    def push(self, image: Image, host: str, repository: str, tag: str) -> Pushed:
-        """Push an image; return where it is.
+    def push(self, image: Image, host: str, repository: str, tag: str, new: Collection[str] = ()) -> Pushed:
+        """Push an image; return where it is. `new` are digests of layers that no registry can have yet.
 
         Raises:
             RegistryError: the registry does not take it; it then has no manifest of it.
@@ -68,9 +68,11 @@ class Pusher:
         reference = f"{host}/{repository}@{image.digest}"
         if registry.has_manifest(repository, image.digest):
             return Pushed(reference)
-        return self._all(registry, repository, tag, image, time.time() - _TRUSTED_SECONDS)
+        return self._all(registry, repository, tag, image, time.time() - _TRUSTED_SECONDS, new)
 
-    def _all(self, registry: Registry, repository: str, tag: str, image: Image, seen_since: float) -> Pushed:
+    def _all(
+        self, registry: Registry, repository: str, tag: str, image: Image, seen_since: float, new: Collection[str]
+    ) -> Pushed:
         """Bring all of an image there but for the layers that were seen there since a moment."""
         with ThreadPoolExecutor(_THREADS) as pool:
             unsure = [
@@ -79,7 +81,7 @@ class Pusher:
                 if self._seen(registry.host, one.digest).get(repository, -math.inf) <= seen_since
             ]
             small = pool.submit(self._small, registry, repository, image.config_digest, image.config)
-            steps = [pool.submit(self._layer, registry, repository, one, image) for one in unsure]
+            steps = [pool.submit(self._layer, registry, repository, one, image, one.digest in new) for one in unsure]
             try:
                 done = [one.result() for one in steps]
                 sent = [small.result(), len(image.manifest), *(size for size in done if size > 0)]
@@ -92,7 +94,7 @@ class Pusher:
         except RegistryError:
             if len(unsure) == len(image.layers):
                 raise
-            return self._all(registry, repository, tag, image, math.inf)
+            return self._all(registry, repository, tag, image, math.inf, ())
         reference = f"{registry.host}/{repository}@{image.digest}"
         return Pushed(reference, sum(sent), len(sent) - 2, sum(1 for size in done if size < 0))
 
@@ -102,9 +104,9 @@ class Pusher:
         registry.upload(repository, digest, len(data), lambda: data)
         return len(data)
 
-    def _layer(self, registry: Registry, repository: str, blob: Blob, image: Image) -> int:
+    def _layer(self, registry: Registry, repository: str, blob: Blob, image: Image, new: bool) -> int:
         """Bring a layer there; return the bytes sent, -1 if it was mounted."""
-        if registry.has(repository, blob.digest):
+        if not new and registry.has(repository, blob.digest):
             self._note(registry.host, repository, blob.digest)
             return 0
         for source in self._sources(registry.host, repository, blob, image):

@@ -13,7 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Concatenate, ParamSpec
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import urllib3
@@ -24,6 +24,7 @@ from nbkube.images.credentials import Credentials, credentials
 from nbkube.images.model import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST
 
 Response = urllib3.BaseHTTPResponse
+P = ParamSpec("P")
 Body = Callable[[], "BinaryIO | bytes"]
 
 _TRIES = 5
@@ -33,6 +34,22 @@ _PIECE = 32 << 20
 _LARGE = 64 << 20
 _MANIFESTS = ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+
+
+def _repeated(once: Callable[Concatenate[Registry, P], Response]) -> Callable[Concatenate[Registry, P], Response]:
+    """Return the request that is sent again where that may help."""
+
+    def ask(self: Registry, /, *given: P.args, **named: P.kwargs) -> Response:
+        for number in range(_TRIES):
+            try:
+                return once(self, *given, **named)
+            except _CutError as error:
+                if number == _TRIES - 1:
+                    raise RegistryError(f"{error}. Fix: try again later.") from None
+                self._wait(number, error.after)
+        raise AssertionError("the last try returns or raises")
+
+    return ask
 
 
 class Registry:
@@ -80,6 +97,15 @@ class Registry:
         if answer.status == 202:
             self._give_up(repository, answer.headers.get("Location", ""))
         return answer.status == 201
+
+    def try_writing(self, repository: str) -> None:
+        """Begin to send a blob and give it up at once.
+
+        Raises:
+            RegistryError: the registry takes nothing from us, or does not answer.
+        """
+        answer = self._ask("POST", repository, "blobs/uploads/", (202,), {"Content-Length": "0"})
+        self._give_up(repository, answer.headers.get("Location", ""))
 
     def upload(self, repository: str, digest: str, size: int, body: Body) -> None:
         """Send a blob; one that is cut is begun anew. `body` opens it each time.
@@ -180,29 +206,7 @@ class Registry:
         """Put a manifest, after everything it names is there."""
         self._ask("PUT", repository, f"manifests/{version}", (201,), {"Content-Type": kind}, lambda: data)
 
-    # -- one request -----------------------------------------------------------------------------------------------
-
-    def _ask(
-        self,
-        method: str,
-        repository: str,
-        path: str,
-        accepted: tuple[int, ...],
-        headers: Mapping[str, str] | None = None,
-        body: Body | None = None,
-        *,
-        scope: str = "",
-        stream: bool = False,
-    ) -> Response:
-        """Send a request, again where that may help."""
-        for number in range(_TRIES):
-            try:
-                return self._once(method, repository, path, accepted, headers, body, scope=scope, stream=stream)
-            except _CutError as error:
-                if number == _TRIES - 1:
-                    raise RegistryError(f"{error}. Fix: try again later.") from None
-                self._wait(number, error.after)
-        raise AssertionError("the last try returns or raises")
+    # -- one request: `_ask` sends it again where that may help ----------------------------------------------------
 
     def _wait(self, number: int, after: float) -> None:
         time.sleep(min(max(self._pause * 2**number, after), _LONGEST_PAUSE))
@@ -234,6 +238,8 @@ class Registry:
                 break
             refused = self._log_in(scope, answer)
         return self._checked(answer, method, repository, accepted)
+
+    _ask = _repeated(_once)
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: Body | None, stream: bool) -> Response:
         content = body() if body else None

@@ -105,7 +105,7 @@ class _Scan:
         self._project = project
         self._installed = installed()
         self._removed = removed
-        self._versions: dict[str, str] = {}
+        self._found: dict[str, tuple[str, str | None]] = {}
         self._modules: dict[Path, tuple[Use, ...]] = {}
         self._faults: dict[str, Diagnostic] = {}
         self.notes: dict[str, None] = {}
@@ -208,8 +208,9 @@ class _Scan:
         return [one for name in owners if (one := self._pinned(name, use)) is not None]
 
     def _pinned(self, name: str, use: Use) -> Requirement | None:
-        version = self._versions.get(name) or self._versions.setdefault(name, _version(name))
-        outside = _editable(name)
+        if name not in self._found:
+            self._found[name] = _version(name), _editable(name)
+        version, outside = self._found[name]
         if outside is None:
             return Requirement(f"{name}=={version}", f"{use.origin}: import {use.module}")
         if outside and Path(outside).resolve().is_relative_to(self._project.root.resolve()):

@@ -42,9 +42,19 @@ class Secret(msgspec.Struct, frozen=True, omit_defaults=True):
     env: str = ""
 
 
+class Wheelhouse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Distributions that a pod unpacks into a base image before the step: `digest` of their list in the store, `folder`
+    where they lie in the pod, `environment` the variables by which its Python finds them."""
+
+    digest: str
+    folder: str
+    environment: dict[str, str] = {}
+
+
 class StepOptions(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
     """What a step asks for; names, meaning and syntax are DESIGN section 3's closed list. Quantities are kept as
-    the Kubernetes quantity text, `timeout` in seconds, `gpu` as resource name -> count."""
+    the Kubernetes quantity text, `timeout` in seconds, `gpu` as resource name -> count. `wheelhouse` goes with an
+    image that nbkube has chosen; no notebook can name one."""
 
     cpu: str = ""
     memory: str = ""
@@ -69,6 +79,7 @@ class StepOptions(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab
     chief: bool = False
     framework: str = ""
     model: str = ""
+    wheelhouse: Wheelhouse | None = None
 
 
 class Parameter(msgspec.Struct, frozen=True):

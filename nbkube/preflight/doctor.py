@@ -83,7 +83,7 @@ def _profile(profile: Profile) -> Check:
         message = f"{profile.name}: pods cannot reach the store {profile.store.url or 'in the project folder'}"
         fix = f'write url = "s3://BUCKET/PREFIX" below [profiles.{profile.name}.store] in nbkube.toml'
         return Check("profile", "fault", message, fix)
-    if profile.engine == "argo" and not profile.image and not profile.registry:
+    if profile.engine == "argo" and not profile.image and not profile.registry and not profile.gives_wheels:
         message = f"{profile.name}: neither an image for the steps nor a registry for those that nbkube builds is named"
         fix = f'write registry = "HOST/PATH" below [profiles.{profile.name}] in nbkube.toml'
         return Check("profile", "fault", message, fix)

@@ -11,6 +11,7 @@ from nbkube.errors import ProfileError
 
 Engine = Literal["local", "argo"]
 KServe = Literal["auto", "never"]
+Packaging = Literal["auto", "image", "wheelhouse"]
 Exposure = Literal["port-forward", "node-port", "load-balancer", "ingress"]
 
 RUNNER_ACCOUNT = "nbkube-runner"
@@ -103,7 +104,8 @@ class Serve(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
 class Profile(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
     """Where and how runs are carried out.
 
-    `context` is a kubeconfig context ("" = the current one, or the pod's service account); `namespace` "" = the
+    `packaging` is how pods get what the base lacks: in an image of the registry, from the store, or the first that can
+    be had. `context` is a kubeconfig context ("" = the current one, or the pod's service account); `namespace` "" = the
     context's; `registry` HOST[:PORT][/PATH] for images that nbkube builds; `image` what steps run in that name none;
     `pull_secrets` the Secrets by which nodes pull images; `parallelism` how many steps of a run may run at once (0 = no
     limit).
@@ -120,6 +122,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
     registry_ca: str = ""
     base: str = ""
     architecture: str = "amd64"
+    packaging: Packaging = "auto"
     image: str = ""
     resources: DefaultResources = DefaultResources()
     service_account: str = RUNNER_ACCOUNT
@@ -128,6 +131,11 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
     allow: Allowed = Allowed()
     parallelism: int = 0
     serve: Serve = Serve()
+
+    @property
+    def gives_wheels(self) -> bool:
+        """Whether pods have keys with which they can take distributions from the store, nbkube itself among them."""
+        return self.packaging != "image" and self.store.url.startswith("s3://") and bool(self.store.secret)
 
 
 class Profiles(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from nbkube.pipeline import quantities
 from nbkube.pipeline.option_values import image as image_reference
 from nbkube.pipeline.option_values import shown
 from nbkube.pipeline.quantities import AmountError
-from nbkube.profiles.model import Engine, Exposure, KServe, Profile
+from nbkube.profiles.model import Engine, Exposure, KServe, Packaging, Profile
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
@@ -140,6 +140,9 @@ _TABLE = (
     Setting("base", '"REFERENCE"', "what images are built upon (default: python:3.X-slim of this Python)", _image),
     Setting("architecture", '"amd64" | "arm64"', "the nodes' processors, for which images are built (default: amd64)",
             functools.partial(_choice, ("amd64", "arm64"))),
+    Setting("packaging", '"auto" | "image" | "wheelhouse"',
+            "how pods get what the base lacks (default: auto, in an image if it can be pushed, else from the store)",
+            functools.partial(_choice, get_args(Packaging))),
     Setting("image", '"REFERENCE"', "image of steps that name none (default: one that nbkube builds)", _image),
     Setting("resources.cpu", '"CORES"', "CPUs of steps that name none",
             functools.partial(_amount, quantities.cpu)),

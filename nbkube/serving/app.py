@@ -35,6 +35,8 @@ class Handler(web.RequestHandler):
     """What all paths have in common."""
 
     service: Service
+    early = False
+    """Whether an answer would come before the body has: the connection ends with it then."""
 
     def initialize(self, service: Service) -> None:
         """Take the service."""
@@ -54,7 +56,6 @@ class Handler(web.RequestHandler):
         token = self.service.task.token
         given = self.request.headers.get("Authorization", "")
         if token and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-            self.set_header("WWW-Authenticate", "Bearer")
             raise RequestError("this endpoint wants a token. Expected: the header Authorization: Bearer TOKEN.", 401)
 
     def say(self, value: Any, status: int = 200) -> None:
@@ -80,8 +81,13 @@ class Handler(web.RequestHandler):
             message = str(getattr(error, "log_message", "") or getattr(error, "reason", "") or self._reason)
         else:
             message = "the server has a defect; its log says more."
+        # What was set before the fault is gone by now, so that these headers are set here.
+        if status_code == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
         if status_code in (503, 504):
             self.set_header("Retry-After", "1")
+        if self.early or self.service.draining:
+            self.set_header("Connection", "close")
         self.say({"error": message}, status_code)
 
     def log_exception(self, kind: Any, error: Any, trace: Any) -> None:
@@ -202,19 +208,17 @@ class Inference(Handler):
 
     def prepare(self) -> None:
         """Refuse before the body comes what would be refused after it."""
+        self.early = True
         if self.request.method != "POST":
             raise web.HTTPError(405)
         limit = self.service.task.limits.body
         length = self.request.headers.get("Content-Length", "0")
-        try:
-            self.check_token()
-            if self.request.headers.get("Content-Encoding", "identity") != "identity":
-                raise RequestError("the body is compressed. Expected: no Content-Encoding.", 415)
-            if length.isdigit() and int(length) > limit:
-                raise RequestError(f"the body has {length} bytes. Expected: at most {limit}.", 413)
-        except RequestError:
-            self.set_header("Connection", "close")
-            raise
+        self.check_token()
+        if self.request.headers.get("Content-Encoding", "identity") != "identity":
+            raise RequestError("the body is compressed. Expected: no Content-Encoding.", 415)
+        if length.isdigit() and int(length) > limit:
+            raise RequestError(f"the body has {length} bytes. Expected: at most {limit}.", 413)
+        self.early = False
 
     def data_received(self, chunk: bytes) -> None:
         """Gather the body."""

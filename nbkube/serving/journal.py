@@ -1,14 +1,16 @@
 """What a server writes down: its history, requests if a person wants that, answers in which a shadow differs.
 
 endpoints/<name>/history.jsonl                what was done with the endpoint
-endpoints/<name>/requests/<time>-<pid>.jsonl  sampled requests, capped, with inputs left out that are to be redacted
-endpoints/<name>/differences/<time>-<pid>.jsonl
+endpoints/<name>/requests/<time>-<id>.jsonl   sampled requests, capped, with inputs left out that are to be redacted
+endpoints/<name>/differences/<time>-<id>.jsonl
+
+The id is random: processes in pods have the same number.
 """
 
 from __future__ import annotations
 
-import os
 import random
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -44,7 +46,7 @@ class Journal:
     def __init__(self, store: ObjectStore, name: str, settings: RequestLog) -> None:
         self._store = store
         self._settings = settings
-        stamp = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}.jsonl"
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}.jsonl"
         self._requests = f"endpoints/{name}/requests/{stamp}"
         self._differences = f"endpoints/{name}/differences/{stamp}"
         self._minute = 0

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
-import sys
+import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,7 +23,8 @@ from nbkube.models.tensors import Array
 from nbkube.serving.faults import OverloadError, RequestError
 from nbkube.serving.frames import Done, Job, frame, pack, unpack
 from nbkube.serving.link import Link
-from nbkube.serving.model import Limits
+from nbkube.serving.model import ServerTask
+from nbkube.serving.spawn import Spawned, spawn
 
 _DEATHS = 3
 _PAUSE = 0.5
@@ -51,29 +49,24 @@ class Pool:
     """The worker processes of one version.
 
     Args:
-        store: URL of the store that has the version.
+        task: what the server was started with.
         version: what is served.
-        count: how many workers there are.
-        limits: how much may wait, how long an answer may take, how much is joined.
-        folder: where workers put the files of the model; "" for the system's temporary folder.
         restarted: is called when a worker that had been ready is replaced.
+        first: a worker that has been started for this version already.
     """
 
     def __init__(
         self,
-        store: str,
+        task: ServerTask,
         version: ModelVersion,
-        count: int,
-        limits: Limits,
-        folder: str = "",
         restarted: Callable[[], None] = lambda: None,
+        first: Spawned | None = None,
     ) -> None:
         self.version = version
-        self._store = store
-        self._count = count
-        self._limits = limits
-        self._folder = folder
+        self._task = task
+        self._limits = task.limits
         self._restarted = restarted
+        self._first = first
         self._queue: deque[_Waiting] = deque()
         self._idle: list[_Worker] = []
         self._due = False
@@ -81,7 +74,7 @@ class Pool:
         self._ready: asyncio.Future[None] | None = None
         self._busy = 0
         self._closing = False
-        self.processes: dict[int, asyncio.subprocess.Process] = {}
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
     @property
     def waiting(self) -> int:
@@ -95,7 +88,7 @@ class Pool:
             StartError: the model cannot be loaded.
         """
         self._ready = asyncio.get_running_loop().create_future()
-        self._tasks = [asyncio.create_task(self._keep()) for _ in range(self._count)]
+        self._tasks = [asyncio.create_task(self._keep()) for _ in range(self._task.workers)]
         try:
             await asyncio.wait_for(asyncio.shield(self._ready), START_SECONDS)
         except BaseException as error:
@@ -114,21 +107,13 @@ class Pool:
             _refuse(one, OverloadError("the server is going away. Try again."))
         self._queue.clear()
 
-    async def drained(self, seconds: float) -> None:
-        """Wait until nothing waits any more, at most so long."""
-        until = time.monotonic() + seconds
-        while self.waiting and time.monotonic() < until:
-            await asyncio.sleep(0.01)
-
     async def predict(self, inputs: dict[str, Array], wanted: tuple[str, ...]) -> dict[str, Array]:
         """Return the outputs for some examples.
 
         Raises:
-            OverloadError: too much is waiting.
+            OverloadError: the pool is being closed.
             RequestError: the model does not take the input, or takes too long.
         """
-        if len(self._queue) >= self._limits.waiting:
-            raise OverloadError(f"{len(self._queue)} requests are waiting already. Try again later.")
         batched = self.version.signature.batched
         rows = min(len(one) for one in inputs.values()) if batched else 1
         # Only what has the same shapes but for the number of examples is joined.
@@ -168,18 +153,12 @@ class Pool:
 
     async def _work(self) -> None:
         """Start a worker; return when it has ended."""
-        ours, theirs = socket.socketpair()
-        arguments = [self._store, self.version.name, str(self.version.version), self._folder, str(theirs.fileno())]
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "nbkube.serving.worker", *arguments,
-                stdin=asyncio.subprocess.DEVNULL, pass_fds=(theirs.fileno(),), env=self._environment(),
-                cwd=Path(__file__).parents[2], start_new_session=True,
-            )  # fmt: skip
+        spawned, self._first = self._first or spawn(self._task, self.version.version), None
+        process = spawned.process
         self.processes[process.pid] = process
         worker = _Worker(self)
         try:
-            await asyncio.get_running_loop().create_connection(lambda: worker.link, sock=ours)
+            await asyncio.get_running_loop().create_connection(lambda: worker.link, sock=spawned.connection)
             await self._greet(worker)
             await worker.gone
         finally:
@@ -187,20 +166,8 @@ class Pool:
             worker.link.close()
             worker.give_up()
             del self.processes[process.pid]
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-
-    def _environment(self) -> dict[str, str]:
-        """Share the CPUs among workers: numerical libraries would each start as many threads as there are CPUs."""
-        threads = str(max(1, (os.cpu_count() or 1) // self._count))
-        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        return {
-            **dict.fromkeys(names, threads),
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-            "CUDA_MODULE_LOADING": "LAZY",
-            **os.environ,
-        }
+            process.kill()
+            await asyncio.to_thread(process.wait)
 
     async def _greet(self, worker: _Worker) -> None:
         """Wait until a worker has loaded the model."""

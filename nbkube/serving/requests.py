@@ -15,6 +15,8 @@ from nbkube.errors import NbkubeError
 from nbkube.serving.local import ServingError
 
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
+_LONGEST = 5.0
+"""Seconds that a server may ask for before it is tried again."""
 
 
 class PredictionError(NbkubeError):
@@ -24,7 +26,10 @@ class PredictionError(NbkubeError):
 def post(
     url: str, body: bytes, *, token: str = "", headers: Mapping[str, str] | None = None, seconds: float = 60.0
 ) -> Any:
-    """Send JSON and return the JSON that comes back; refused and broken connections are tried again a few times.
+    """Send JSON and return the JSON that comes back.
+
+    Refused and broken connections are tried again a few times, and so is 503, what a server says that is going away or
+    has too much to do: after as many seconds as its `Retry-After` asks for (RFC 9110, 10.2.3), at most 5.
 
     Raises:
         PredictionError: the answer is 4xx.
@@ -35,28 +40,39 @@ def post(
     if token:
         sent["Authorization"] = f"Bearer {token}"
     fault: Exception | None = None
-    for pause in (0.0, *_PAUSES):
-        time.sleep(pause)
+    for pause in (*_PAUSES, None):
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(parts.hostname or "", parts.port, timeout=seconds)
+        asked = 0.0
         try:
             connection.request("POST", parts.path, body, sent)
             response = connection.getresponse()
             data = response.read()
         except (OSError, http.client.HTTPException) as error:
             fault = error
-            continue
+        else:
+            if response.status != 503:
+                return _answer(response.status, data)
+            fault = ServingError(_error(data))
+            asked = _seconds(response.getheader("Retry-After", ""))
         finally:
             connection.close()
-        if response.status == 503:
-            fault = ServingError(_error(data))
-            continue
-        if response.status >= 500:
-            raise ServingError(_error(data))
-        if response.status >= 400:
-            raise PredictionError(_error(data))
-        return msgspec.json.decode(data)
+        if pause is not None:
+            time.sleep(max(pause, asked))
     raise ServingError(f"{url} does not answer: {fault}")
+
+
+def _answer(status: int, data: bytes) -> Any:
+    if status >= 500:
+        raise ServingError(_error(data))
+    if status >= 400:
+        raise PredictionError(_error(data))
+    return msgspec.json.decode(data)
+
+
+def _seconds(header: str) -> float:
+    """Return how long a server asks to wait; 0 for what names no seconds."""
+    return min(float(header), _LONGEST) if header.isascii() and header.isdigit() else 0.0
 
 
 def _error(data: bytes) -> str:

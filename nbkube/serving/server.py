@@ -22,6 +22,7 @@ import msgspec
 
 from nbkube.errors import NbkubeError
 from nbkube.serving.model import ServerTask
+from nbkube.serving.spawn import Spawned, spawn
 
 _GRACE = 0.2
 
@@ -45,6 +46,21 @@ def main(arguments: list[str]) -> None:
 
 async def serve_until_told(task: ServerTask, tell: Callable[[dict[str, Any]], None], *, detached: bool) -> None:
     """Serve until SIGTERM or an order to stop; tell how far it has come, an `error` if it cannot serve."""
+    with tempfile.TemporaryDirectory(prefix="nbkube-") as place:
+        # Workers that are killed leave the files of their model: those go with this folder.
+        task = msgspec.structs.replace(task, folder=task.folder or place)
+        # The first worker loads the model while this process imports what it needs itself.
+        first = None if task.upstream else spawn(task, task.routing.version)
+        try:
+            await _serve(task, tell, first, os.path.join(place, "control"), detached=detached)
+        finally:
+            if first is not None:
+                first.drop()
+
+
+async def _serve(
+    task: ServerTask, tell: Callable[[dict[str, Any]], None], first: Spawned | None, control: str, *, detached: bool
+) -> None:
     from tornado.httpserver import HTTPServer
     from tornado.netutil import bind_sockets, bind_unix_socket
 
@@ -73,37 +89,35 @@ async def serve_until_told(task: ServerTask, tell: Callable[[dict[str, Any]], No
         return
     port = sockets[0].getsockname()[1]
     url = f"http://{task.host if ':' not in task.host else f'[{task.host}]'}:{port}"
-    service = Service(task)
+    service = Service(task, first)
     tell({"phase": "Starting", "url": url})
     server = HTTPServer(application(service), max_body_size=1 << 40, idle_connection_timeout=120.0)
     server.add_sockets(sockets)
-    with tempfile.TemporaryDirectory(prefix="nbkube-") as place:
-        orders = HTTPServer(control_application(service, stop))
-        control = os.path.join(place, "control")
-        if task.control_port:  # only who may forward ports of the pod reaches its loopback
-            orders.add_sockets(bind_sockets(task.control_port, "127.0.0.1"))
-        else:
-            orders.add_socket(bind_unix_socket(control, mode=0o600))
-        starting = asyncio.ensure_future(service.start())
-        stopped = asyncio.ensure_future(stopping.wait())
-        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            try:
-                starting.result()
-            except NbkubeError as error:
-                tell({"error": str(error)})
-                return
-            tell({"phase": "Ready", "url": url, "control": control, "process": _identity()})
-            await stopped
-            await _linger(at_once, task.linger)
-        else:
-            starting.cancel()
-        # Probes see first that it is going, so that balancers send callers elsewhere.
-        service.draining = True
-        server.stop()
-        await asyncio.sleep(_GRACE)
-        await service.close()
-        await server.close_all_connections()
+    orders = HTTPServer(control_application(service, stop))
+    if task.control_port:  # only who may forward ports of the pod reaches its loopback
+        orders.add_sockets(bind_sockets(task.control_port, "127.0.0.1"))
+    else:
+        orders.add_socket(bind_unix_socket(control, mode=0o600))
+    starting = asyncio.ensure_future(service.start())
+    stopped = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if starting.done():
+        try:
+            starting.result()
+        except NbkubeError as error:
+            tell({"error": str(error)})
+            return
+        tell({"phase": "Ready", "url": url, "control": control, "process": _identity()})
+        await stopped
+        await _linger(at_once, task.linger)
+    else:
+        starting.cancel()
+    # Probes see first that it is going, so that balancers send callers elsewhere.
+    service.draining = True
+    server.stop()
+    await asyncio.sleep(_GRACE)
+    await service.close()
+    await server.close_all_connections()
 
 
 async def _linger(at_once: asyncio.Event, seconds: float) -> None:

@@ -15,12 +15,13 @@ from nbkube.errors import NbkubeError
 from nbkube.models.model import ModelVersion
 from nbkube.models.registry import ModelRegistry
 from nbkube.models.tensors import Array
-from nbkube.serving.faults import RequestError
+from nbkube.serving.faults import OverloadError, RequestError
 from nbkube.serving.journal import Journal, add_change
 from nbkube.serving.model import Deployed, Routing, ServerTask, Statistics
 from nbkube.serving.pool import Pool, StartError
 from nbkube.serving.protocol import Query
 from nbkube.serving.routing import Chooser, rolled_back, switched, versions_of
+from nbkube.serving.spawn import Spawned
 from nbkube.serving.upstream import Upstream
 from nbkube.storage import open_store
 
@@ -33,10 +34,11 @@ class LoadError(NbkubeError):
 
 
 class Service:
-    """The model of one server."""
+    """The model of one server; `first` is a worker that has been started already for the version in the routing."""
 
-    def __init__(self, task: ServerTask) -> None:
+    def __init__(self, task: ServerTask, first: Spawned | None = None) -> None:
         self.task = task
+        self._first = first
         self.name = task.name
         self._store = open_store(task.store)
         self._registry = ModelRegistry(self._store)
@@ -108,13 +110,18 @@ class Service:
         started = time.perf_counter()
         signature = pool.version.signature
         wanted = tuple(one.name for one in signature.optional if one.name in query.outputs)
-        outputs = await pool.predict(query.inputs, wanted)
+        outputs = await self._asked(pool, query, wanted)
         if self.routing.shadow is not None and number == self.routing.version:
             self._spawn(self._compare(self.routing.shadow, number, query, wanted, outputs))
         if self._journal.wants():
             seconds = time.perf_counter() - started
             self._spawn(asyncio.to_thread(self._journal.request, number, query.inputs, outputs, seconds))
         return outputs
+
+    async def _asked(self, pool: Pool | Upstream, query: Query, wanted: tuple[str, ...]) -> dict[str, Array]:
+        if pool.waiting >= self.task.limits.waiting:
+            raise OverloadError(f"{pool.waiting} requests are waiting already. Try again later.")
+        return await pool.predict(query.inputs, wanted)
 
     def count(self, number: int, status: int, seconds: float) -> None:
         """Take note of an answer."""
@@ -142,7 +149,7 @@ class Service:
         if pool is None:
             return
         try:
-            other = await pool.predict(query.inputs, wanted)
+            other = await self._asked(pool, query, wanted)
         except RequestError:
             other = {}
         self._shadowed += 1
@@ -219,7 +226,10 @@ class Service:
         if task.upstream:
             pool = Upstream(task.upstream.format(version=number), version, task.limits, task.token, task.dialect)
         else:
-            pool = Pool(task.store, version, task.workers, task.limits, task.folder, self._restarted)
+            first = None
+            if number == task.routing.version:
+                first, self._first = self._first, None
+            pool = Pool(task, version, self._restarted, first)
         try:
             await pool.start()
         except StartError as error:
@@ -230,13 +240,13 @@ class Service:
         self._restarts += 1
 
     async def _retire(self, pool: Pool | Upstream) -> None:
-        await pool.drained(_DRAIN)
+        await _drained(pool)
         await pool.close()
 
     async def close(self) -> None:
         """Finish what is waiting, then end all workers."""
         self.ready = False
-        await asyncio.gather(*(pool.drained(_DRAIN) for pool in self._pools.values()))
+        await asyncio.gather(*map(_drained, self._pools.values()))
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(
@@ -260,6 +270,13 @@ class Service:
             differing=self._differing,
             processes=[one for pool in self._pools.values() for one in pool.processes],
         )
+
+
+async def _drained(pool: Pool | Upstream) -> None:
+    """Wait until nothing waits any more, but not for ever."""
+    until = time.monotonic() + _DRAIN
+    while pool.waiting and time.monotonic() < until:
+        await asyncio.sleep(0.01)
 
 
 def _alike(one: Mapping[str, Array], two: Mapping[str, Array]) -> bool:

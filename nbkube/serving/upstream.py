@@ -20,7 +20,7 @@ import numpy as np
 from nbkube.models.model import ModelVersion
 from nbkube.models.tensors import DATATYPES, Array, datatype_of, from_example
 from nbkube.serving.connection import Connection
-from nbkube.serving.faults import OverloadError, RequestError
+from nbkube.serving.faults import RequestError
 from nbkube.serving.model import Limits
 from nbkube.serving.pool import StartError
 from nbkube.serving.protocol import HEADER_LENGTH, as_bytes, from_bytes
@@ -51,7 +51,7 @@ class Upstream:
     Args:
         url: its address.
         version: what it serves.
-        limits: how many requests may be on their way, how long an answer may take.
+        limits: how long an answer may take.
         token: is sent along, "" for none.
         dialect: v1 for TensorFlow Serving's REST, else the Open Inference Protocol.
     """
@@ -70,6 +70,8 @@ class Upstream:
         self._path = f"/v1/{place}:predict" if dialect == "v1" else f"/v2/{place}/infer"
         self._free: list[tuple[Connection, float]] = []
         self._closing = False
+        self._own = False
+        """Whether the server is nbkube's: it says so in each answer, errors included."""
         self.waiting = 0
         signature = version.signature
         self._texts = {one.name for one in (*signature.outputs, *signature.optional) if one.text}
@@ -96,21 +98,12 @@ class Upstream:
             connection.close()
         self._free.clear()
 
-    async def drained(self, seconds: float) -> None:
-        """Wait until nothing waits any more, at most so long."""
-        until = time.monotonic() + seconds
-        while self.waiting and time.monotonic() < until:
-            await asyncio.sleep(0.01)
-
     async def predict(self, inputs: dict[str, Array], wanted: tuple[str, ...]) -> dict[str, Array]:
         """Return the outputs for some examples.
 
         Raises:
-            OverloadError: too many are on their way, or no server is there to answer.
             RequestError: the model does not take the input, or takes too long.
         """
-        if self.waiting >= self._limits.waiting:
-            raise OverloadError(f"{self.waiting} requests are waiting already. Try again later.")
         self.waiting += 1
         try:
             async with asyncio.timeout(self._limits.seconds):
@@ -132,16 +125,21 @@ class Upstream:
             except BaseException:
                 connection.close()
                 raise
-            if connection.is_open and not self._closing and time.monotonic() - opened < _AGE:
+            # The address of a pod that has gone may be another one's already, of whatever kind, and the node has yet to
+            # learn it: such a one does not know the path (404), or is none of ours.
+            own = headers.get("server") == "nbkube"
+            lost = status in (0, 404, 503) or (self._own and not own)
+            # Another try takes a new connection: it may lead to another pod.
+            if connection.is_open and not lost and not self._closing and time.monotonic() - opened < _AGE:
                 self._free.append((connection, opened))
             else:
                 connection.close()
-            if status == 200:
+            if status == 200 and not lost:
+                self._own = own
                 return self._read(body, headers.get(HEADER_LENGTH.lower(), ""))
-            # 404: the address of a pod that has gone is another one's already, and the node has yet to learn it.
-            if status not in (0, 404, 503):
+            if not lost:
                 raise RequestError(_error(body), status)
-            if not reused:  # an old connection that ends says nothing of the server
+            if status or not reused:  # an old connection that ends says nothing of the server
                 await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
                 tries += 1
 

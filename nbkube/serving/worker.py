@@ -7,6 +7,7 @@ Through the descriptor come jobs, one after the other; the first answer is that 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ _INPUTS_FAULT = (ValueError, TypeError, KeyError, IndexError, ArithmeticError, U
 def main(arguments: list[str]) -> None:
     """Load the version, predict its example, then do jobs until the connection ends."""
     store, name, version, folder, descriptor = arguments
+    gc.disable()  # until the model is there: what is imported stays, and looking through it again and again takes time
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=int(descriptor)) as server:
@@ -66,6 +68,8 @@ def _loaded(url: str, name: str, version: int, place: Path) -> Callable[[Job], D
     first = predict(Job(pack(from_example(known.example))))
     if first.fault:
         raise ModelError(f"model {name} version {version} does not answer its own example: {first.fault}")
+    gc.freeze()
+    gc.enable()
     return predict
 
 

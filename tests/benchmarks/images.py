@@ -81,6 +81,7 @@ def _measure(ours: Ours, theirs: Theirs, folder: Path) -> list[Line]:
         Line("  buildah", their_more, "s"),
         Line("  buildah takes longer", their_more / more, "x", 20, at_least=True),
         Line("second project in the registry, layers sent", second.last.layers_sent, "", 0),
+        *(Line(f"in the image: {what}", seconds, "s", 0.3) for what, seconds in theirs.imports(ours.last.reference)),
     ]
 
 
@@ -203,12 +204,29 @@ class Theirs:
         self._buildah("bud", *options, "-t", name, str(self._context))
         self._buildah("push", "--tls-verify=false", name)
 
-    def _buildah(self, *argv: str) -> None:
+    def imports(self, image: str) -> list[tuple[str, float]]:
+        """Return the seconds (median) that imports of the runtime take in a container of an image."""
+        container = self._buildah("from", "--tls-verify=false", image).strip()
+        modules = {
+            "what a pod imports": ("nbkube.engines.argo.errand", "nbkube.storage.s3.store"),
+            "what a step's process imports": ("nbkube.runtime.worker",),
+        }
+        found = []
+        for what, names in modules.items():
+            lines = "".join(f"import {name}\n" for name in names)
+            code = f"import time\nbegan = time.perf_counter()\n{lines}print(time.perf_counter() - began)"
+            run = ["run", "--isolation", "chroot", container, "--", "python3", "-c", code]
+            self._buildah(*run)  # from then on the files are in memory
+            found.append((what, statistics.median(float(self._buildah(*run)) for _ in range(MORE))))
+        return found
+
+    def _buildah(self, *argv: str) -> str:
         place = ["--root", str(self._folder / "root"), "--runroot", str(self._folder / "run")]
         command = [registries.program("buildah", "buildah"), *place, "--storage-driver", _driver(), *argv]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{command}: {done.stderr[-2000:]}")
+        return done.stdout
 
 
 def _driver() -> str:

@@ -149,6 +149,6 @@ class Lab:
         expect(self.button("Start")).to_be_enabled(timeout=LONG)
         self.button("Start").click()
 
-    def ends(self, phase: str) -> None:
-        """Wait until the run that is shown has ended so."""
-        expect(self.panel.get_by_role("heading", name=re.compile(phase))).to_be_visible(timeout=2 * LONG)
+    def ends(self, phase: str, *, timeout: int = 2 * LONG) -> None:
+        """Wait until the run that is shown has ended so, at most so many milliseconds."""
+        expect(self.panel.get_by_role("heading", name=re.compile(phase))).to_be_visible(timeout=timeout)

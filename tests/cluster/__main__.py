@@ -44,7 +44,7 @@ def _build(options: argparse.Namespace) -> int:
     if lacks := preflight.missing_to_build():
         raise BenchError("the bench cannot be built:\n" + "\n".join(f"  - {line}" for line in lacks))
     standard = lifecycle.parts()
-    known = {part.name: part for part in (*standard, golang.kserve())}
+    known = {part.name: part for part in (*standard, golang.kserve(), golang.crane())}
     if unknown := set(options.only or ()) - set(known):
         raise BenchError(f"no part {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
     wanted = options.only or [part.name for part in standard]

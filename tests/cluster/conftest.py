@@ -74,10 +74,22 @@ def namespace(bench: Bench, api: Api) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def lab_image(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image of steps with JupyterLab above it, pushed to the bench's registry."""
+    """The image of steps with JupyterLab above it, in the bench's registry."""
+    return _image_with("lab", tmp_path_factory.mktemp("lab"))
+
+
+@pytest.fixture(scope="session")
+def serve_image(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image of steps with what serving needs above it, in the bench's registry."""
+    return _image_with("serve", tmp_path_factory.mktemp("serve"))
+
+
+def _image_with(extra: str, folder: Path) -> str:
+    """Push the image of steps with an extra of nbkube above it and return its reference."""
     known = {**python_layers.closure("examples"), **python_layers.closure("")}
-    wanted = {name: version for name, version in python_layers.closure("lab").items() if name not in known}
+    wanted = {name: version for name, version in python_layers.closure(extra).items() if name not in known}
     lower = [python_layers.built_layer(part) for part in python_layers.parts() if part.name != "tensorflow"]
-    nbkube = python_layers.nbkube_layer(layout.CHECKOUT, tmp_path_factory.mktemp("nbkube"))
-    own = python_layers.packages_layer(wanted, tmp_path_factory.mktemp("lab"))
-    return images.push(Image(name="nbkube/lab", tag="test", layers=(*lower, own, nbkube), config=python_layers.CONFIG))
+    own = python_layers.packages_layer(wanted, folder)
+    nbkube = python_layers.nbkube_layer(layout.CHECKOUT, folder)
+    stack = (*lower, own, nbkube)
+    return images.push(Image(name=f"nbkube/{extra}", tag="test", layers=stack, config=python_layers.CONFIG))

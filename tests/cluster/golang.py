@@ -56,6 +56,11 @@ def kserve() -> Part:
     return _part("kserve", 9, _make_kserve, KSERVE_VERSION)
 
 
+def crane() -> Part:
+    """Return a reader of images that has nothing in common with nbkube's code, for tests of images."""
+    return _part("crane", 1, _make_crane, "")
+
+
 def _part(name: str, minutes: float, make: Callable[[Path, Path], None], version: str) -> Part:
     folder = GO / name
     sources = tuple(sorted(path for path in folder.rglob("*") if path.suffix in {".go", ".mod", ".sum"}))
@@ -91,6 +96,10 @@ def _make_minio(folder: Path, log: Path) -> None:
 
 def _make_versitygw(folder: Path, log: Path) -> None:
     _go(log, GO / "versitygw", folder / "versitygw", "github.com/versity/versitygw/cmd/versitygw")
+
+
+def _make_crane(folder: Path, log: Path) -> None:
+    _go(log, GO / "crane", folder / "crane", "github.com/google/go-containerregistry/cmd/crane")
 
 
 def _make_metrics_server(folder: Path, log: Path) -> None:

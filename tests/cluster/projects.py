@@ -62,10 +62,13 @@ secret = "{STORE_SECRET}"
 """
         (self.folder / "nbkube.toml").write_text(text)
 
+    def debian(self) -> str:
+        """Bring a bare Debian to the bench's registry and return its reference."""
+        return registries.push_base(self.bench.registry, "nbkube/debian", [registries.debian_layer().read_bytes()])
+
     def configure_building(self) -> None:
         """Have the profile name a registry and a bare Debian as base, and no image: nbkube builds what steps need."""
-        registry = self.bench.registry
-        base = registries.push_base(registry, "nbkube/debian", [registries.debian_layer().read_bytes()])
+        registry, base = self.bench.registry, self.debian()
         more = f"""
 base = "{base}"
 registry = "{registry}"

@@ -15,7 +15,8 @@ import pytest
 from nbkube.images.lock import RUNTIME
 from nbkube.images.registry import Registry
 from nbkube.runs import Phase
-from tests.cluster import layout
+from tests import registries
+from tests.cluster import layout, network
 from tests.cluster.api import Api
 from tests.cluster.bench import Bench
 from tests.cluster.namespaces import finished, log, pod
@@ -65,6 +66,65 @@ def test_a_run_builds_what_is_missing_and_its_pods_use_it(building: Project, api
     }
     assert images
     assert all(one.startswith(f"{layout.NODE_REGISTRY}/nbkube-steps@sha256:") for one in images)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_without_a_registry_pods_take_what_the_base_lacks_from_the_store(building: Project, api: Api) -> None:
+    base, registry = building.debian(), building.bench.registry
+    closed = f"127.0.0.1:{registries.free_port()}"
+    more = [f'base = "{base}"', f'registry = "{closed}/team"', f'plain-http = ["{registry}", "{closed}"]']
+    building.configure(image="", more="\n".join(more))
+    # Steps beside each other: a pod that runs no cells judges them, which needs nbkube, too.
+    beside = ("step:beside", "other = float(np.arange(4.0).sum())")
+    notebook = building.notebook(
+        [*_CELLS[:3], beside, ("pipeline-metrics", "print(user, written, total, ours, other)")]
+    )
+    told: list[dict[str, Any]] = []
+    state = building.client().run(notebook, on_event=lambda event: told.append(dict(event)))
+    assert state.phase is Phase.SUCCEEDED, state
+    assert state.metrics == {"user": 1000, "written": 0, "total": 45.0, "ours": 1, "other": 6.0}
+    said = [one["message"] for one in told if one["event"] == "image"]
+    assert any(f"the base and distributions from the store: {closed} cannot be reached" in one for one in said), said
+    ran = [one for one in pods(api, building.namespace) if "nbkube.io/step" in one["metadata"]["labels"]]
+    unpacking = [c for one in ran for c in one["spec"]["initContainers"] if c["name"] == "wheels"]
+    assert {one["image"] for one in unpacking} == {one["spec"]["containers"][-1]["image"] for one in ran}
+    assert all(one["spec"]["containers"][-1]["image"].startswith(f"{registry}/nbkube/debian@sha256:") for one in ran)
+    # What was stored once is not sent again, and a step whose result is known needs no pod.
+    assert building.client().run(notebook).phase is Phase.SUCCEEDED
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_archive_that_a_node_imports_runs_steps_without_any_registry(building: Project, api: Api) -> None:
+    base, registry = building.debian(), building.bench.registry
+    building.configure(image="", more=f'base = "{base}"\nplain-http = ["{registry}"]')
+    notebook = building.notebook(list(_CELLS))
+    archive = building.folder.parent / "steps.tar"
+    (built,) = building.client().build(notebook, output=archive)
+    assert built.reference.startswith("nbkube.local/nbkube-steps:")
+    try:
+        # What `kind load image-archive`, `k3d image import` and `minikube image load` do on their nodes.
+        said = _ctr(building.bench, "images", "import", str(archive))
+        assert built.reference in said
+        listed = _ctr(building.bench, "images", "list", f"name=={built.reference}")
+        assert built.digest in listed
+        building.configure(image=built.reference)
+        state = building.client().run(notebook)
+        assert state.phase is Phase.SUCCEEDED, state
+        assert state.metrics == {"user": 1000, "written": 0, "total": 45.0, "ours": 1}
+        ran = [one for one in pods(api, building.namespace) if "nbkube.io/step" in one["metadata"]["labels"]]
+        assert {one["spec"]["containers"][-1]["image"] for one in ran} == {built.reference}
+    finally:
+        _ctr(building.bench, "images", "remove", built.reference)
+
+
+def _ctr(bench: Bench, *arguments: str) -> str:
+    place = f"--address={bench.run_folder / 'containerd.sock'}"
+    argv = network.inside(["/usr/bin/ctr", place, "--namespace=k8s.io", *arguments])
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{arguments}: {done.stderr}"
+    return done.stdout + done.stderr
 
 
 _INSIDE = """

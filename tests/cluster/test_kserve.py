@@ -12,10 +12,8 @@ from tests.cluster import golang, kserve
 from tests.cluster.api import Api
 from tests.cluster.bench import Bench
 from tests.cluster.projects import project
-from tests.cluster.test_serving import SMALL, Shell, _left, image
+from tests.cluster.test_serving import SMALL, Shell, _left
 from tests.serving import constant_of
-
-__all__ = ["image"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -32,8 +30,10 @@ def controller(bench: Bench, api: Api) -> Iterator[None]:
 
 
 @pytest.fixture
-def shell(controller: None, bench: Bench, api: Api, namespace: str, image: str, tmp_path: Path) -> Iterator[Shell]:
-    with project(tmp_path / "work", bench, api, namespace, image) as found:
+def shell(
+    controller: None, bench: Bench, api: Api, namespace: str, serve_image: str, tmp_path: Path
+) -> Iterator[Shell]:
+    with project(tmp_path / "work", bench, api, namespace, serve_image) as found:
         yield Shell(found)
 
 

@@ -14,6 +14,7 @@ from nbkube.engines.model import Submission
 from nbkube.engines.results import Result, Results
 from nbkube.engines.schedule import Group, Schedule, State
 from nbkube.runs.store import RunStore
+from nbkube.runtime.cache import mismatch
 from nbkube.state.snapshot import FileView
 from nbkube.storage.model import ObjectStore
 
@@ -80,12 +81,26 @@ def closing(store: ObjectStore, submission: Submission, status: str) -> dict[str
     if was_stopped(RunStore(store).events(submission.run)):
         return _end(plan, "Cancelled", "")
     first = next((one for one in sorted(plan.groups) if plan.groups[one].state is not State.DONE), None)
-    if first is None:
+    # A step that ran too early and was to run again tells nothing, whether it went well or not.
+    early = _early(plan, len(plan.units) - 1 if first is None else first)
+    if early is not None:
+        first = early
+    elif first is None:
         return _end(plan, "Succeeded", "")
-    if plan.groups[first].state is State.FAILED:
+    elif plan.groups[first].state is State.FAILED:
         return _end(plan, "Failed", "")
     name = submission.units[first].program.unit
-    return _end(plan, "Failed", f"step {name}: {SILENT} (the Workflow is {status})")
+    what = "it was to run again after steps beside it, and " if early is not None else ""
+    return _end(plan, "Failed", f"step {name}: {what}{SILENT} (the Workflow is {status})")
+
+
+def _early(plan: Schedule[Result], last: int) -> int | None:
+    """Return the first group up to `last` whose result was made from variables that are others in its place."""
+    for first in sorted(plan.groups):
+        outcome = plan.groups[first].outcome
+        if first <= last and outcome is not None and mismatch(outcome.reads, outcome.touched, plan.bindings(first)):
+            return first
+    return None
 
 
 def _end(plan: Schedule[Result], phase: str, reason: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def _both(left: StepOptions, right: StepOptions, first: str, second: str) -> Ste
     def only(name: str) -> Any:
         one, other = getattr(left, name), getattr(right, name)
         if one and other and one != other:
-            raise _conflict(name.replace("_", "-"), first, second)
+            raise _conflict("image" if name == "wheelhouse" else name.replace("_", "-"), first, second)
         return one or other
 
     def table(name: str) -> dict[str, str]:
@@ -57,6 +57,7 @@ def _both(left: StepOptions, right: StepOptions, first: str, second: str) -> Ste
         gpu=gpu,
         gpu_type=only("gpu_type"),
         image=only("image"),
+        wheelhouse=only("wheelhouse"),
         secret=_union(left.secret, right.secret),
         volume=_union(left.volume, right.volume),
         node_selector=table("node_selector"),
@@ -70,7 +71,7 @@ def _pod(options: StepOptions) -> tuple[Any, ...]:
     """Return what of the options is the pod's business."""
     return (
         _amount(options.cpu), _amount(options.memory), options.gpu, options.gpu_type, options.image,
-        set(options.secret), set(options.volume), options.node_selector, set(options.toleration),
+        options.wheelhouse, set(options.secret), set(options.volume), options.node_selector, set(options.toleration),
     )  # fmt: skip
 
 

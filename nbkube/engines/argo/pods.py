@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from functools import cache
+from importlib import resources
 from typing import Any
 
 from nbkube.engines.argo.place import PLACE
 from nbkube.engines.argo.target import Target
 from nbkube.errors import NotebookError
-from nbkube.pipeline.model import Secret, StepOptions, Toleration, Volume
+from nbkube.pipeline.model import Secret, StepOptions, Toleration, Volume, Wheelhouse
 
 STORE, STORE_CA = "NBKUBE_STORE", "NBKUBE_STORE_CA"
 KEYS = "/nbkube-store"
+WHEELS = "wheels"
 RUN_LABEL = "nbkube.io/run"
 STEP_LABEL = "nbkube.io/step"
 
@@ -79,6 +82,7 @@ def step_template(name: str, options: StepOptions, command: list[str], target: T
         },
         "retryStrategy": retries(options.retries),
         "volumes": volumes,
+        **_unpacking(options, target),
         "container": container(command, target, options, _resources(options, target), mounts),
     }
     if options.timeout is not None:
@@ -106,6 +110,7 @@ def small_template(name: str, command: list[str], target: Target) -> Dict:
         "metadata": {"labels": labels},
         "retryStrategy": retries(0),
         "volumes": volumes,
+        **_unpacking(StepOptions(), target),
         "container": container(command, target, StepOptions(), _SMALL, mounts),
     }
 
@@ -120,18 +125,58 @@ def container(
         if one.key
     ]
     whole = [{"secretRef": {"name": one.name}} for one in options.secret if not one.key and not one.path]
+    wheels = _wheelhouse(options, target)
+    ours = _environment(target)
+    given = {**(wheels.environment if wheels else {})}
+    for one in ours:
+        given.pop(one["name"], None)  # a variable stands once in a container
     return {
         "image": options.image or target.image,
         "imagePullPolicy": target.pull_policy,
         "command": ["python3", "-m", "nbkube.engines.argo.pod"],
         "args": command,
         # What stands later wins: a step's secrets cannot change where the store is.
-        "env": [*keys, *_environment(target)],
+        "env": [*keys, *({"name": name, "value": value} for name, value in given.items()), *ours],
         **({"envFrom": whole} if whole else {}),
         **({"resources": dict(resources)} if resources else {}),
         "securityContext": {**LOCKED, "readOnlyRootFilesystem": True},
         "volumeMounts": mounts,
     }
+
+
+def _wheelhouse(options: StepOptions, target: Target) -> Wheelhouse | None:
+    return options.wheelhouse if options.image else target.wheelhouse
+
+
+def _unpacking(options: StepOptions, target: Target) -> Dict:
+    """Return the init container that brings a wheelhouse into a pod, where there is one."""
+    wheels = _wheelhouse(options, target)
+    if wheels is None:
+        return {}
+    container = {
+        "name": WHEELS,
+        "image": options.image or target.image,
+        "imagePullPolicy": target.pull_policy,
+        "command": ["python3", "-I", "-c"],
+        "args": [*(f"{{{{workflow.parameters.{name}}}}}" for name in programs()), wheels.digest, wheels.folder],
+        "env": _environment(target),
+        "resources": _SMALL,
+        "securityContext": {**LOCKED, "readOnlyRootFilesystem": True},
+        # What it says last is the reason that is shown when it fails.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": WHEELS, "mountPath": wheels.folder}],
+    }
+    return {"initContainers": [container]}
+
+
+@cache
+def programs() -> dict[str, str]:
+    """Return the text of that container's program, and of the module that signs its requests, by name.
+
+    They are parameters of a Workflow, so that it holds them once for all its templates.
+    """
+    places = {"unpacking": "nbkube.engines.argo", "signing": "nbkube.storage.s3"}
+    return {name: resources.files(place).joinpath(f"{name}.py").read_text("utf-8") for name, place in places.items()}
 
 
 def retries(wanted: int) -> Dict:
@@ -204,6 +249,9 @@ def _volumes(options: StepOptions, target: Target) -> tuple[list[Dict], list[Dic
         # The variables are for the cells; a key that is changed while the run goes on is seen in the file alone.
         volumes.append({"name": "store", "secret": {"secretName": target.store_secret, "defaultMode": 0o440}})
         mounts.append({"name": "store", "mountPath": KEYS, "readOnly": True})
+    if wheels := _wheelhouse(options, target):
+        volumes.append({"name": WHEELS, "emptyDir": {}})
+        mounts.append({"name": WHEELS, "mountPath": wheels.folder, "readOnly": True})
     for number, one in enumerate(wanted):
         name = f"step-{number}"
         source = _secret_source(one) if isinstance(one, Secret) else _volume_source(one)

@@ -7,17 +7,19 @@ import os
 import msgspec
 
 from nbkube.errors import ProfileError
+from nbkube.pipeline.model import Wheelhouse
 from nbkube.profiles.model import RUNNER_ACCOUNT, Profile
 
 
 class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a Workflow's pods get from the profile.
 
-    `image` holds nbkube's runtime and the notebook's requirements; "" where each step names one that was built. `store`
-    is the store's address as pods reach it, `store_settings` are variables that go with it (region, endpoint);
-    `store_secret` names a Secret whose keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY open it; `store_ca` is the text
-    of the certificates that its server's is checked with. `service_account` is that of Argo's own containers, which
-    note results; the steps get no token. `cpu` and `memory` are for steps that ask for none.
+    `image` holds nbkube's runtime and the notebook's requirements; "" where each step names one that was chosen for it;
+    `wheelhouse` is what pods without a step unpack into it. `store` is the store's address as pods reach it,
+    `store_settings` are variables that go with it (region, endpoint); `store_secret` names a Secret whose keys
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY open it; `store_ca` is the text of the certificates that its server's is
+    checked with. `service_account` is that of Argo's own containers, which note results; the steps get no token. `cpu`
+    and `memory` are for steps that ask for none.
     """
 
     image: str
@@ -34,6 +36,7 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     gpu_type_label: str = "nvidia.com/gpu.product"
     parallelism: int = 0
     keep_seconds: int = 7 * 24 * 3600
+    wheelhouse: Wheelhouse | None = None
 
     @classmethod
     def of(cls, profile: Profile, namespace: str) -> Target:
@@ -48,10 +51,11 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
                 f"pods of the profile {profile.name} need a store that they can reach. "
                 f'Fix: write [profiles.{profile.name}.store] url = "s3://BUCKET/PREFIX" in nbkube.toml'
             )
-        if not profile.image and not profile.registry:
+        if not profile.image and not profile.registry and not profile.gives_wheels:
             raise ProfileError(
                 f"the profile {profile.name} names neither an image for the steps nor a registry for those that nbkube "
-                f'builds. Fix: write registry = "HOST/PATH" below [profiles.{profile.name}] in nbkube.toml'
+                "builds, and no store.secret by which pods could fetch distributions from the store. "
+                f'Fix: write registry = "HOST/PATH" below [profiles.{profile.name}] in nbkube.toml'
             )
         return cls(
             image=profile.image,

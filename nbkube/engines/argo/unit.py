@@ -11,6 +11,7 @@ from typing import Any
 
 from nbkube.engines.argo import cgroup
 from nbkube.engines.argo.needs import suffices, together
+from nbkube.engines.argo.prefetch import expected, prefetch
 from nbkube.engines.argo.standing import RESCUE, Standing, metrics, view_at
 from nbkube.engines.model import Submission, UnitPlan
 from nbkube.engines.results import Result, Results, ended
@@ -221,6 +222,7 @@ class UnitRun:
     def _try(self, group: Group[Result], bindings: dict[str, OutputRef], view: FileView) -> Result | None:
         """Run a group's cells; None when the pod was asked to stop."""
         token = uuid.uuid4().hex[:12]
+        prefetch(self._store, expected(self._unit(group.first).program.reads, bindings))
         task = StepTask(
             program=self._unit(group.first).program,
             attempt=token,

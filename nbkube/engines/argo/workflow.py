@@ -15,7 +15,15 @@ from nbkube.engines.argo.chains import fused
 from nbkube.engines.argo.graph import Graph, Node
 from nbkube.engines.argo.judge import NONE
 from nbkube.engines.argo.place import PLACE
-from nbkube.engines.argo.pods import RUN_LABEL, Dict, executor_patch, pod_security, small_template, step_template
+from nbkube.engines.argo.pods import (
+    RUN_LABEL,
+    Dict,
+    executor_patch,
+    pod_security,
+    programs,
+    small_template,
+    step_template,
+)
 from nbkube.engines.argo.standing import RESCUE
 from nbkube.engines.argo.target import Target
 from nbkube.pipeline.model import StepOptions
@@ -42,7 +50,8 @@ def workflow(
         NotebookError: an option of a step cannot be part of a Workflow.
     """
     if not target.image:  # every step names its own
-        target = msgspec.structs.replace(target, image=graph.nodes[0].options.image)
+        options = graph.nodes[0].options
+        target = msgspec.structs.replace(target, image=options.image, wheelhouse=options.wheelhouse)
     common = [*(["--run", run] if run else _OWN_NAME), "--submission", submission]
     shapes = _Shapes(common, target)
     tasks = _names(graph)
@@ -72,6 +81,8 @@ def _spec(target: Target, templates: list[Dict]) -> Dict:
         "ttlStrategy": {"secondsAfterCompletion": target.keep_seconds},
         "templates": templates,
     }
+    if any("initContainers" in one for one in templates):
+        spec["arguments"] = {"parameters": [{"name": name, "value": text} for name, text in programs().items()]}
     if target.priority_class:
         spec["podPriorityClassName"] = target.priority_class
     if target.parallelism:

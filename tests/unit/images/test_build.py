@@ -215,3 +215,54 @@ def test_wheels_beyond_the_limit_share_a_layer(builder: Make, wheels: Path) -> N
     assert prepared.image is not None
     assert len(prepared.image.layers) <= 64
     assert isinstance(prepared.image.layers[0], Blob)
+
+
+def _cuda_base(host: str, wheels: Path) -> str:
+    """Push a base like those of GPU frameworks: CUDA in variables and folders, its framework built for it."""
+    wheelhouse.make_wheel(wheels, "torch", "2.5.1", requires=["nvidia-cublas-cu12==12.4", "alpha"])
+    wheelhouse.make_wheel(wheels, "nvidia-cublas-cu12", "12.4")
+    place = f"usr/local/lib/python{registries.PYTHON}/site-packages"
+    files = {f"{place}/torch-2.5.1+cu124.dist-info/METADATA": b"", "usr/local/cuda/lib64/libcublas.so.12": b""}
+    variables = (
+        "PATH=/usr/local/nvidia/bin:/usr/local/bin:/usr/bin:/bin",
+        "LD_LIBRARY_PATH=/usr/local/nvidia/lib64",
+        "CUDA_VERSION=12.4.1",
+        "NVIDIA_REQUIRE_CUDA=cuda>=12.4",
+        "NVIDIA_VISIBLE_DEVICES=all",
+    )
+    labels = {"maintainer": "NVIDIA CORPORATION", "com.nvidia.cudnn.version": "9.1.0"}
+    return registries.push_base(host, "bases/cuda", registries.small_base(files), environment=variables, labels=labels)
+
+
+def test_a_base_with_cuda_keeps_its_framework_and_its_libraries(
+    builder: Make, registry_host: str, wheels: Path, tmp_path: Path
+) -> None:
+    cuda, plain = _cuda_base(registry_host, wheels), builder().prepare(environment(["torch==2.5.1", "beta"]))
+    prepared = builder(base=cuda).prepare(environment(["torch==2.5.1", "beta"]))
+    assert prepared.base.cuda == "12.4.1"
+    assert {"torch", "nvidia-cublas-cu12"} <= {one.name for one in plain.lock.wheels}
+    names = {one.name for one in prepared.lock.wheels}
+    assert {"alpha", "beta"} <= names  # beta needs alpha, whatever torch needs
+    assert not {one for one in names if one == "torch" or one.startswith("nvidia")}
+    layers = _layers(prepared, ImageCache(tmp_path / "cache"))
+    assert not any("nvidia" in path or "/torch" in path for layer in layers for path in layer)
+    assert prepared.image is not None
+    config = json.loads(prepared.image.config)["config"]
+    assert {"CUDA_VERSION=12.4.1", "NVIDIA_VISIBLE_DEVICES=all", "LD_LIBRARY_PATH=/usr/local/nvidia/lib64"} <= {
+        *config["Env"]
+    }
+    assert config["Labels"]["com.nvidia.cudnn.version"] == "9.1.0"
+    assert prepared.image.layers[0].digest == prepared.base.layers[0].digest
+
+
+def test_another_version_than_the_one_built_for_the_base_is_told_of(
+    builder: Make, registry_host: str, wheels: Path
+) -> None:
+    cuda = _cuda_base(registry_host, wheels)
+    wheelhouse.make_wheel(wheels, "torch", "2.6.0")
+    said: list[str] = []
+    maker = builder(base=cuda)
+    maker._tell = said.append
+    prepared = maker.prepare(environment(["torch==2.6.0"]))
+    assert "torch" in {one.name for one in prepared.lock.wheels}
+    assert any("torch 2.6.0 goes over the base's 2.5.1+cu124" in one and "torch==2.5.1" in one for one in said), said

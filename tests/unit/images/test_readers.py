@@ -1,9 +1,10 @@
-"""Independent tools read the images and run them: skopeo and buildah, which know nothing of nbkube."""
+"""Independent tools read the images and run them: skopeo, buildah and crane, which know nothing of nbkube."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 _IMPORTS = """
 import time
 began = time.perf_counter()
-import nbkube.engines.argo.pod
+import nbkube.engines.argo.errand
+import nbkube.storage.s3.store
 print(time.perf_counter() - began)
 import os, numpy
 print(os.getuid(), numpy.__file__)
@@ -36,19 +38,27 @@ _CELLS = [
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """HOST:PORT of a registry."""
+    with registries.running(tmp_path_factory.mktemp("registry")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, host: str) -> Path:
     """A project with a profile for a registry that holds Debian with its Python."""
     registries.program("buildah", "buildah")
     registries.program("skopeo", "skopeo")
-    folder = tmp_path_factory.mktemp("readers")
-    with registries.running(folder / "registry") as host:
-        base = registries.push_base(host, "debian", [registries.debian_layer().read_bytes()])
-        place = folder / "project"
-        write_notebook(place / "work.ipynb", _CELLS)
-        (place / "mine.py").write_text("def twice(values):\n    return 2 * values\n")
-        lines = ['default = "here"', "[profiles.here]", f'base = "{base}"', f'registry = "{host}/team"']
-        (place / "nbkube.toml").write_text("\n".join([*lines, f'plain-http = ["{host}"]']))
-        yield place
+    base = registries.push_base(host, "debian", [registries.debian_layer().read_bytes()])
+    return _project(tmp_path_factory.mktemp("readers") / "project", host, base)
+
+
+def _project(place: Path, host: str, base: str) -> Path:
+    write_notebook(place / "work.ipynb", _CELLS)
+    (place / "mine.py").write_text("def twice(values):\n    return 2 * values\n")
+    lines = ['default = "here"', "[profiles.here]", f'base = "{base}"', f'registry = "{host}/team"']
+    (place / "nbkube.toml").write_text("\n".join([*lines, f'plain-http = ["{host}"]']))
+    return place
 
 
 def _run(*argv: str) -> str:
@@ -104,6 +114,26 @@ def test_skopeo_reads_and_buildah_runs_what_was_pushed(project: Path, tmp_path: 
     assert float(seconds) > 0
     assert (who, wrote) == ("1000", "PermissionError")
     assert place.startswith("/opt/nbkube/site-packages/numpy/")
+
+
+def test_crane_finds_every_layer_of_what_was_pushed_to_be_what_it_says(host: str, tmp_path: Path) -> None:
+    crane = registries.crane()
+    # Crane validates compressed layers only; it runs nothing, so that a base by name will do.
+    project = _project(
+        tmp_path / "project", host, registries.push_base(host, "small", registries.small_base(), packed=True)
+    )
+    (built,) = Client(project).build(project / "work.ipynb", push=True)
+    assert _run(crane, "digest", built.reference).strip() == built.digest
+    # It reads all layers and compares digests, uncompressed digests and sizes with manifest and configuration.
+    assert "PASS" in _run(crane, "validate", "--remote", built.reference)
+    config = json.loads(_run(crane, "config", built.reference))
+    assert (config["os"], config["architecture"], config["config"]["User"]) == ("linux", "amd64", "1000:1000")
+    _run(crane, "export", built.reference, str(tmp_path / "files.tar"))
+    with tarfile.open(tmp_path / "files.tar") as flat:
+        names = set(flat.getnames())
+    assert {"opt/nbkube/site-packages/numpy/__init__.py", "opt/nbkube/site-packages/nbkube/__init__.py"} <= names
+    Client(project).build(project / "work.ipynb", output=tmp_path / "image.tar")
+    assert "PASS" in _run(crane, "validate", "--tarball", str(tmp_path / "image.tar"))
 
 
 def test_an_archive_is_read_by_skopeo_in_both_forms(project: Path, tmp_path: Path) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -62,6 +66,49 @@ def test_versions_behind_a_router(tmp_path: Path) -> None:
         assert ask(endpoint, "POST", PATH, rows).json == {"predictions": [1.0, 1.0]}
         for bad in (*BAD, *PATHS):
             assert 400 <= ask(endpoint, "POST", bad.path, bad.body, dict(bad.headers)).status < 500, bad
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """What may be found at the address of a pod that has gone: a server of another kind."""
+
+    asked: ClassVar[int] = 0
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        Stranger.asked += 1
+        self.send_response(400)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_what_a_stranger_says_at_the_address_of_a_version_is_no_answer(tmp_path: Path) -> None:
+    constant(tmp_path, "small", 1)
+    server = LocalEndpoints(tmp_path / "server")
+    router = LocalEndpoints(tmp_path / "router")
+    url = server.start(task_of(tmp_path, "small", 1, workers=1)).url
+    port = urlsplit(url).port or 0
+    routing = ServerTask("small", open_store(tmp_path).url, Routing(1), upstream=f"http://127.0.0.1:{port}")
+    endpoint = router.start(routing)
+    try:
+        assert ask(endpoint, "POST", PATH, {"instances": [[1.0, 2.0]]}).status == 200
+        server.stop("small")
+        with ThreadPoolExecutor(1) as pool:
+            with HTTPServer(("127.0.0.1", port), Stranger) as stranger:
+                thread = threading.Thread(target=stranger.serve_forever)
+                thread.start()
+                asking = pool.submit(ask, endpoint, "POST", PATH, {"instances": [[1.0, 2.0]]})
+                while Stranger.asked < 2:
+                    time.sleep(0.01)  # the test's own time limit ends it
+                stranger.shutdown()
+                thread.join()
+            server.start(task_of(tmp_path, "small", 1, port=port, workers=1))
+            assert asking.result().json == {"predictions": [1.0]}
+    finally:
+        router.stop("small")
+        server.stop("small")
 
 
 def test_texts_stay_texts_behind_a_router(tmp_path: Path) -> None:

@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -90,7 +94,7 @@ def test_no_request_is_lost_while_versions_change_and_workers_die(
         took = time.monotonic() - began
         record_property("requests a second", round(len(answers) / took))
         assert len(answers) >= RATE
-        assert [one for one in answers if one.status != 200] == []
+        assert [(one.status, one.body) for one in answers if one.status != 200] == []
         wrong = [one for one in answers if msgspec.json.decode(one.body) != {"predictions": [float(one.version)]}]
         assert wrong == []
         print(f"{len(answers)} requests in {took:.0f} s, slowest {max(one.seconds for one in answers):.3f} s")  # noqa: T201
@@ -98,6 +102,38 @@ def test_no_request_is_lost_while_versions_change_and_workers_die(
     assert actions[0] == "started"
     assert actions.count("rolled back") == ROUNDS
     assert actions[-1] == "stopped"
+
+
+def test_requests_in_pieces_and_several_at_once_while_workers_end_and_versions_change(tmp_path: Path) -> None:
+    """Cut at each byte, with a worker killed or another version between the pieces; then many in one piece."""
+    for number in (1, 2):
+        constant(tmp_path, "small", number)
+    with serving(tmp_path, "small", workers=1) as (endpoints, endpoint):
+        whole = request_of(predict_url(endpoint.url, "small"), BODY)
+        parts = urlsplit(endpoint.url)
+        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=120) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            answers = connection.makefile("rb")
+            version = 1
+            for cut in range(1, len(whole)):
+                connection.sendall(whole[:cut])
+                if cut % 40 == 0:
+                    os.kill(endpoints.order("small", "status")[1].processes[0], signal.SIGKILL)
+                elif cut % 20 == 0:
+                    version = 3 - version
+                    endpoints.order("small", "switch", version=version)
+                connection.sendall(whole[cut:])
+                assert answer_from(answers) == (200, {"predictions": [float(version)]})
+            os.kill(endpoints.order("small", "status")[1].processes[0], signal.SIGKILL)
+            connection.sendall(whole * 50)
+            assert [answer_from(answers) for _ in range(50)] == [(200, {"predictions": [float(version)]})] * 50
+
+
+def answer_from(stream: IO[bytes]) -> tuple[int, object]:
+    """Read one answer of a connection that goes on after it."""
+    status = int(stream.readline().split(b" ")[1])
+    headers = http.client.parse_headers(stream)
+    return status, msgspec.json.decode(stream.read(int(headers["Content-Length"])))
 
 
 def test_canary_sticky_callers_and_shadow(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from nbkube.engines.argo.control import ArgoControl
 from nbkube.engines.argo.engine import ArgoEngine
-from nbkube.engines.argo.launch import Launch, run_id
+from nbkube.engines.argo.graph import Graph
+from nbkube.engines.argo.launch import Launch, freeze, run_id
 from nbkube.engines.argo.place import VARIABLE
 from nbkube.engines.argo.prepare import exported, plain_run
 from nbkube.engines.argo.target import Target
@@ -125,6 +126,33 @@ def test_a_pod_that_is_killed_tells_nothing_and_the_report_does(project: Project
     assert state.steps[0].phase is Phase.SUCCEEDED
 
 
+def test_a_failure_that_nobody_could_judge_is_not_told_as_the_notebooks(project: Project) -> None:
+    cells = [
+        (
+            "step:base",
+            "class Kind:\n    all = []\n    def __init_subclass__(cls):\n        Kind.all.append(cls.__name__)",
+        ),
+        ("step:one", "class One(Kind): pass"),
+        ("step:two", "class Two(Kind): pass"),
+        ("step:last", "assert (One.all, Two.all) == (['One', 'Two'],) * 2"),
+    ]
+    plan = project.plan(cells)
+    submission = plan.submission("run-1", fuse=False)
+    graph, files = Graph.of(submission), plan.files(project.place / "run-1")
+    launch, _ = freeze(submission, plain_run(submission), files, project.store, chain=graph.chain, tell=lambda *_: None)
+
+    def status(what: str, *more: str) -> int:
+        return project.pod(what, launch, "run-1", *more).returncode
+
+    # The steps in the middle ran beside each other: the second has not seen what the first did.
+    ran = [status("unit", "--unit", str(one), "--turn", "0", "--attempt", "0") for one in (0, 2, 1, 3)]
+    assert ran == [0, 0, 0, 1]
+    assert status("report", "--status", "Failed") == 0
+    state = project.runs.load("run-1")
+    assert state.phase is Phase.FAILED
+    assert state.reason.startswith("step two: it was to run again after steps beside it, and its pod ended without a")
+
+
 def test_a_store_out_of_reach_is_to_be_tried_again(project: Project, tmp_path: Path) -> None:
     blocked = tmp_path / "a file"
     blocked.write_text("no folder")
@@ -176,7 +204,7 @@ def test_a_failed_run_goes_on_from_where_it_failed(project: Project, tmp_path: P
     project.control().resume("run-1")
     walk = project.ended("run-1-r2")
     state = project.runs.load("run-1")
-    assert walk.pods == ["b(0)", "c(0)"]
+    assert walk.pods == ["b(0)", "c(0)"], walk.logs
     assert (state.phase, [step.phase for step in state.steps]) == (Phase.SUCCEEDED, ["Succeeded"] * 3)
 
 

@@ -31,8 +31,12 @@ def test_pods_get_what_the_profile_says_of_them() -> None:
 def test_a_profile_that_does_not_say_enough() -> None:
     with pytest.raises(ProfileError, match="need a store that they can reach"):
         Target.of(Profile("lab", image="nb:1", store=StoreAccess("/shared/store")), "")
+    keyless = StoreAccess("s3://bucket/lab")
     with pytest.raises(ProfileError, match="the profile lab names neither an image for the steps nor a registry"):
-        Target.of(Profile("lab", store=STORE), "")
+        Target.of(Profile("lab", store=keyless), "")
+    with pytest.raises(ProfileError, match="names neither an image"):
+        Target.of(Profile("lab", store=STORE, packaging="image"), "")
+    assert Target.of(Profile("lab", store=STORE), "").image == ""  # pods take distributions from the store
 
 
 def test_an_authority_of_ones_own_goes_along_and_keys_never_do(tmp_path: Path) -> None:

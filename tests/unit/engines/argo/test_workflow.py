@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from nbkube.engines.argo.needs import suffices, together
 from nbkube.engines.argo.workflow import size
-from nbkube.errors import NotebookError
-from nbkube.pipeline.model import Secret, StepOptions, Toleration, Volume
+from nbkube.errors import DataflowError, NotebookError
+from nbkube.pipeline.model import Secret, StepOptions, Toleration, Volume, Wheelhouse
 from tests.unit.engines.argo.submissions import TARGET, manifest, planned, submission, template
 
 
@@ -94,6 +95,44 @@ def test_where_a_pod_may_run() -> None:
         {"key": "team", "operator": "Equal", "value": "ml", "effect": "NoSchedule"},
         {"key": "blank", "operator": "Equal", "value": ""},
     ]
+
+
+def test_a_wheelhouse_is_unpacked_before_each_pod_starts_and_cannot_be_written_by_the_step() -> None:
+    wheels = Wheelhouse("e" * 64, "/opt/wheels", {"PYTHONPATH": "/opt/wheels", "HOME": "/tmp"})
+    options = StepOptions(image="base@sha256:1", wheelhouse=wheels)
+    found = manifest(submission((), (), options={0: options, 1: options}), msgspec.structs.replace(TARGET, image=""))
+    for name in ("step", "settle", "report"):
+        one = template(found, name)
+        (unpacking,) = one["initContainers"]
+        assert unpacking["image"] == one["container"]["image"] == "base@sha256:1"
+        assert unpacking["args"][2:] == ["e" * 64, "/opt/wheels"]
+        assert unpacking["securityContext"] == one["container"]["securityContext"]
+        assert {"name": "PYTHONPATH", "value": "/opt/wheels"} in one["container"]["env"]
+        assert "NBKUBE_STORE" in {variable["name"] for variable in unpacking["env"]}
+        names = [variable["name"] for variable in one["container"]["env"]]
+        assert len(names) == len(set(names))
+        mount = {"name": "wheels", "mountPath": "/opt/wheels"}
+        assert mount in unpacking["volumeMounts"]
+        assert {**mount, "readOnly": True} in one["container"]["volumeMounts"]
+        assert {"name": "wheels", "emptyDir": {}} in one["volumes"]
+        assert unpacking["args"][:2] == ["{{workflow.parameters.unpacking}}", "{{workflow.parameters.signing}}"]
+    texts = {one["name"]: one["value"] for one in found["spec"]["arguments"]["parameters"]}
+    assert set(texts) == {"unpacking", "signing"}
+    # Argo and Kubernetes fill in what stands in such braces.
+    assert not any(mark in text for text in texts.values() for mark in ("{{", "}}", "$("))
+    assert "arguments" not in manifest(submission(()))["spec"]
+    assert "initContainers" not in pod(StepOptions(image="own/image:1"))
+
+
+def test_a_step_with_an_image_of_its_own_gets_no_wheelhouse_of_others() -> None:
+    wheels = Wheelhouse("e" * 64, "/opt/wheels")
+    assert "initContainers" not in pod(StepOptions(image="own/image:1"), wheelhouse=wheels)
+    other = Wheelhouse("f" * 64, "/opt/wheels")
+    one, two = (StepOptions(image="base", wheelhouse=wheelhouse) for wheelhouse in (wheels, other))
+    assert suffices(one, one)
+    assert not suffices(one, two)
+    with pytest.raises(DataflowError, match="differ in the option image"):
+        together([one, two], ["a", "b"])
 
 
 def test_secrets_are_references() -> None:

@@ -1,0 +1,66 @@
+"""From a run in the panel to an answer of the model it has made, all of it on the cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from tests.browser.lab import FLAGS, LONG, Lab
+from tests.cluster.api import Api
+from tests.cluster.bench import Bench
+from tests.cluster.projects import Project, project
+from tests.cluster.test_panel import BUILT, CHROMIUM
+from tests.jupyter import ROOT, running_server
+
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not CHROMIUM, reason="NOT RUN: no Chromium is installed (Debian: apt-get install chromium)"),
+    pytest.mark.skipif(not BUILT.is_file(), reason="NOT RUN: the extension is not built (make labextension)"),
+]
+
+
+@pytest.fixture
+def mine(bench: Bench, api: Api, namespace: str, serve_image: str, tmp_path: Path) -> Iterator[Project]:
+    with project(tmp_path / "project", bench, api, namespace, serve_image) as found:
+        found.configure(image=serve_image, more='resources.cpu = "50m"\nresources.memory = "512Mi"')
+        found.copy(ROOT / "examples" / "digits")
+        yield found
+
+
+@pytest.fixture
+def lab(mine: Project, tmp_path: Path) -> Iterator[Lab]:
+    with (
+        sync_playwright() as playwright,
+        running_server(mine.folder, tmp_path / "settings", app="lab") as server,
+    ):
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield Lab(browser.new_context(viewport={"width": 1400, "height": 900}).new_page(), server)
+        browser.close()
+
+
+def test_run_serve_ask_and_stop_on_the_cluster(lab: Lab, mine: Project) -> None:
+    lab.open("digits.ipynb")
+    lab.show_panel()
+    lab.run()
+    lab.ends("Succeeded", timeout=5 * LONG)
+    lab.tab("Models")
+    model = lab.panel.get_by_role("group", name="Model digits")
+    expect(model).to_contain_text("input: FP64 [any, 64]", timeout=LONG)
+    model.get_by_role("button", name="Serve").click()
+    endpoint = lab.panel.get_by_role("group", name="Endpoint digits")
+    expect(endpoint).to_contain_text("Ready", timeout=4 * LONG)
+    endpoint.get_by_role("button", name="Send").click()
+    answer = endpoint.get_by_role("status", name="Answer")
+    expect(answer).to_be_visible(timeout=LONG)
+    shown = json.loads(answer.locator("code").inner_text())
+    assert len(shown) == 2
+    assert all(digit in range(10) for digit in shown)
+    if place := os.environ.get("NBKUBE_SCREENSHOTS"):
+        lab.page.screenshot(path=Path(place) / "cluster-endpoint.png")
+    endpoint.get_by_role("button", name="Stop the endpoint digits").click()
+    expect(lab.panel.get_by_text("Nothing is being served.")).to_be_visible(timeout=4 * LONG)

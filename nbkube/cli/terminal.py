@@ -73,12 +73,16 @@ def wants_colour(stream: TextIO) -> bool:
 
 
 def write(text: str = "", *, end: str = "\n") -> bool:
-    """Write a result to stdout; False once nobody reads any more (a pipe closed early, as by `head`)."""
+    """Write a result to stdout; False once nobody reads any more (a pipe closed early, as by `head`).
+
+    Raises:
+        OSError: what stdout was sent to does not take it (a full disk); nothing more is written then.
+    """
     return _write(sys.stdout, text + end)
 
 
 def tell(text: str = "", *, end: str = "\n") -> bool:
-    """Write progress or a message to stderr."""
+    """Write progress or a message to stderr; False where nobody reads it or nothing takes it."""
     return _write(sys.stderr, text + end)
 
 
@@ -89,14 +93,16 @@ def _write(stream: TextIO, text: str) -> bool:
     try:
         stream.write(printable)
         stream.flush()
-    except BrokenPipeError:
+    except OSError as error:
         _silence(stream)
-        return False
+        if isinstance(error, BrokenPipeError) or stream is sys.stderr:
+            return False
+        raise OSError(error.errno, error.strerror, "standard output") from None
     return True
 
 
 def _silence(stream: TextIO) -> None:
-    """Point a stream whose reader has gone at nothing, so that neither later writes nor the exit complain."""
+    """Point a stream that takes nothing more at nothing, so that neither later writes nor the exit complain."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -21,6 +21,7 @@ from tornado import iostream, web
 
 from nbkube.errors import ClusterError, LocationError, NbkubeError, NotebookError, NotFoundError, RunError, StorageError
 from nbkube.server import model
+from nbkube.server.bodies import BodyHandler
 from nbkube.server.events import Watcher
 from nbkube.server.openapi import document
 from nbkube.server.routes import PREFIX, ROUTES, Route
@@ -224,7 +225,8 @@ def _handler(path: str, routes: Iterable[Route]) -> type[RouteHandler]:
     known = {route.verb: route for route in routes}
     methods: dict[str, Any] = {verb: _method(verb) for verb in known}
     name = "".join(part.strip("{}").title() for part in path.split("/")) + "Handler"
-    return type(name, (RouteHandler,), {"routes": known, "__doc__": path, **methods})
+    kinds = (BodyHandler, RouteHandler) if any(route.raw for route in known.values()) else (RouteHandler,)
+    return type(name, kinds, {"routes": known, "__doc__": path, **methods})
 
 
 def _method(verb: str) -> Callable[..., Any]:

@@ -17,6 +17,7 @@ from nbkube.server import model, storage_model
 from nbkube.server.service import HERE, Service
 from nbkube.storage import uploads
 from nbkube.storage.files import FileInfo, Storage
+from nbkube.storage.model import Buffer
 from nbkube.storage.preview import ObjectPreview
 from nbkube.storage.s3.access import check_bucket
 
@@ -127,7 +128,7 @@ def content(service: Service, query: storage_model.ObjectQuery) -> tuple[str, in
     return query.key.rpartition("/")[2], size, pieces
 
 
-def write(service: Service, query: storage_model.ObjectQuery, body: bytes) -> storage_model.ObjectStat:
+def write(service: Service, query: storage_model.ObjectQuery, body: Buffer) -> storage_model.ObjectStat:
     """Write or replace an object by the body of the request, as a whole or not at all."""
     client, files = service.storage(query.path, query.place)
     files.write(_writable(client, query), body)
@@ -189,7 +190,7 @@ def begin(service: Service, query: storage_model.ObjectQuery, body: storage_mode
     return storage_model.Upload(upload=found.id, part=found.part, there=there)
 
 
-def send(service: Service, query: storage_model.PartQuery, body: bytes) -> storage_model.Part:
+def send(service: Service, query: storage_model.PartQuery, body: Buffer) -> storage_model.Part:
     """Take one part of an upload."""
     client, files = service.storage(query.path, query.place)
     place = files.bucket(_writable(client, query))

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import NoReturn
 
 from nbkube.errors import LocationError, NotFoundError, StorageError
+from nbkube.storage.model import Buffer
 from nbkube.storage.s3 import copying
 from nbkube.storage.s3.access import check_bucket, key_fault
 from nbkube.storage.s3.connection import PARALLEL, Bytes, Connection
@@ -138,7 +139,7 @@ class Bucket:
             raise NotFoundError(f"{self}: there is no such object.")
         return answer.etag, int(answer.headers.get("content-length", 0))
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Buffer) -> None:
         """Write or replace the file."""
         self.connection.request("PUT", _checked(self.key), frozenset({200}), body=Bytes(data))
 

@@ -21,6 +21,7 @@ import msgspec
 from nbkube.errors import LocationError, NotFoundError, StorageError
 from nbkube.storage import disk
 from nbkube.storage.bucket_files import Bucket, bucket_at, list_buckets, timestamp
+from nbkube.storage.model import Buffer
 from nbkube.storage.preview import ObjectPreview, preview
 from nbkube.storage.s3.connection import Connection
 from nbkube.storage.s3.listing import iso_timestamp
@@ -246,7 +247,7 @@ class Storage:
                 return place.read_bytes()
         return b"".join(place.pieces())
 
-    def write(self, location: str | os.PathLike[str], data: bytes | str) -> None:
+    def write(self, location: str | os.PathLike[str], data: Buffer | str) -> None:
         """Write or replace a file, as a whole or not at all."""
         content = data.encode() if isinstance(data, str) else data
         place = self._resolve(location)

@@ -12,6 +12,7 @@ import msgspec
 
 from nbkube.errors import LocationError, NotFoundError
 from nbkube.storage.bucket_files import Bucket
+from nbkube.storage.model import Buffer
 from nbkube.storage.s3 import transfer
 from nbkube.storage.s3.connection import Bytes
 
@@ -43,7 +44,7 @@ def begin(place: Bucket, size: int) -> PartialUpload:
     return PartialUpload(found, transfer.part_size(size), there)
 
 
-def send(place: Bucket, upload: str, number: int, data: bytes) -> str:
+def send(place: Bucket, upload: str, number: int, data: Buffer) -> str:
     """Send one part (the first is 1) and return its MD5 as the server has it.
 
     Raises:

@@ -1,19 +1,24 @@
 """The storage panel's way through the Jupyter server, on a real MinIO: `python -m tests.benchmarks.storage_panel`.
 
 A bucket of 100,000 objects under one prefix (STORAGE_OBJECTS=1000000 for more): the first page, at the server and to
-the eye, a page by prefix, the server's memory, a kernel's answers meanwhile; a file up and down against the same
-requests without the server. STORAGE_PEER names the python of an environment with jupyter-drives, to list the same
-prefix by it.
+the eye, a page by prefix, the server's memory, a kernel's answers meanwhile. STORAGE_PEER names the python of an
+environment with jupyter-drives, to list the same prefix by it.
+
+A file up and down through the Jupyter server, against a plain copy: the same S3 requests (the same parts, as many at a
+time), made by this process straight to MinIO, which saves them a whole hop; and the same once more through a relay, a
+process that only hands bytes on, which is as many hops as the panel's way has.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import http.client
 import io
 import json
+import multiprocessing
 import os
 import shutil
+import socket
 import statistics
 import sys
 import tarfile
@@ -21,7 +26,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -34,6 +39,7 @@ from playwright.sync_api import sync_playwright
 from nbkube.storage import uploads
 from nbkube.storage.bucket_files import Bucket
 from nbkube.storage.files import Storage
+from nbkube.storage.s3.transfer import copy_into
 from tests import s3_servers
 from tests.benchmarks.measure import Line, show
 from tests.browser.lab import FLAGS
@@ -45,6 +51,8 @@ PACK = 4_000
 """Objects of an archive: it has to go in one request, which minio sends up to 5 MiB."""
 SIZE = 128 << 20
 PARALLEL = 3
+ROUNDS = 5
+WAYS = ("by the panel's way", "straight to MinIO", "through a relay")
 HEADERS = {"Authorization": f"token {TOKEN}"}
 
 
@@ -59,7 +67,7 @@ def main() -> bool:
             (project / "nbkube.toml").write_text(f'[profiles.local.store]\nendpoint = "{minio.endpoint}"\n')
             _fill(minio)
             with running_server(project, Path(folder, "settings"), app="lab") as server:
-                lines = [*_pages(server), *_eye(server), *_kernel(server), *_transfers(server, minio)]
+                lines = [*_pages(server, minio), *_eye(server), *_kernel(server), *_transfers(server, minio)]
             if peer := os.environ.get("STORAGE_PEER"):
                 lines += _peer(Path(peer), project, Path(folder, "peer"))
     finally:
@@ -96,15 +104,30 @@ def _fill(minio: S3Server) -> None:
         list(pool.map(send, range(0, OBJECTS, PACK)))
 
 
-def _ask(server: Server, verb: str, path: str, body: Any = None, **query: Any) -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+_kept = threading.local()
+_senders = ThreadPoolExecutor(PARALLEL)
+
+
+def _request(server: Server, verb: str, path: str, body: Any = None, **query: Any) -> http.client.HTTPResponse:
+    """Send a request as a browser does: on a connection that is kept, with the cookie of who has logged in."""
+    if getattr(_kept, "port", 0) != server.port:
+        _kept.port = server.port
+        _kept.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+        _kept.connection.request("GET", f"{API}/storage/places", headers=HEADERS)
+        with _kept.connection.getresponse() as known:
+            known.read()
+            _kept.headers = {**HEADERS, "Cookie": known.headers["Set-Cookie"].partition(";")[0]}
     raw = body if isinstance(body, bytes) or body is None else json.dumps(body)
-    connection.request(verb, f"{API}/storage/{path}?{urlencode(query)}", raw, HEADERS)
-    answer = connection.getresponse()
-    data = answer.read()
-    connection.close()
-    assert answer.status == 200, data[:500]
-    return json.loads(data) if data[:1] in (b"{", b"[") else data
+    _kept.connection.request(verb, f"{API}/storage/{path}?{urlencode(query)}", raw, _kept.headers)
+    answer: http.client.HTTPResponse = _kept.connection.getresponse()
+    return answer
+
+
+def _ask(server: Server, verb: str, path: str, body: Any = None, **query: Any) -> Any:
+    with _request(server, verb, path, body, **query) as answer:
+        data = answer.read()
+        assert answer.status == 200, data[:500]
+    return json.loads(data)
 
 
 def _median(act: Callable[[], object], turns: int = 9) -> float:
@@ -117,8 +140,10 @@ def _median(act: Callable[[], object], turns: int = 9) -> float:
     return statistics.median(times)
 
 
-def _pages(server: Server) -> list[Line]:
+def _pages(server: Server, minio: S3Server) -> list[Line]:
     at = {"bucket": "many", "key": "all/"}
+    place = Storage("", {**os.environ, **minio.environment()})
+    alone = _median(lambda: place.page("s3://many/all/", limit=1000))
     first = _median(lambda: _ask(server, "GET", "list", limit=1000, **at))
     entries = _ask(server, "GET", "list", limit=1000, **at)["entries"]
     assert len(entries) == 1000
@@ -133,6 +158,7 @@ def _pages(server: Server) -> list[Line]:
     grown = _memory(server) - before
     return [
         Line("first page of 1,000", first * 1000, "ms", 300),
+        Line("of which MinIO takes", alone * 1000, "ms"),
         Line("page by a prefix of five letters", typed * 1000, "ms", 300),
         Line(f"memory after {count} pages more", grown / 2**20, "MiB", 30),
     ]
@@ -209,7 +235,7 @@ def _memory(server: Server) -> int:
 def _kernel(server: Server) -> list[Line]:
     """Ask a kernel something over and over, alone and while eight clients list."""
     made = server.ask("POST", "/api/kernels", {"name": "python3"}).json["id"]
-    socket = websocket.create_connection(
+    channel = websocket.create_connection(
         f"ws://127.0.0.1:{server.port}/api/kernels/{made}/channels?token={TOKEN}", timeout=60
     )
 
@@ -220,9 +246,9 @@ def _kernel(server: Server) -> list[Line]:
             header = {"msg_id": message, "msg_type": "kernel_info_request", "username": "", "session": "b", "date": ""}
             body = {"header": {**header, "version": "5.3"}, "parent_header": {}, "metadata": {}, "content": {}}
             start = time.perf_counter()
-            socket.send(json.dumps({**body, "channel": "shell"}))
+            channel.send(json.dumps({**body, "channel": "shell"}))
             while True:
-                got = json.loads(socket.recv())
+                got = json.loads(channel.recv())
                 if got.get("msg_type") == "kernel_info_reply" and got["parent_header"].get("msg_id") == message:
                     break
             times.append(time.perf_counter() - start)
@@ -242,7 +268,7 @@ def _kernel(server: Server) -> list[Line]:
         stop.set()
         for one in work:
             one.result()
-    socket.close()
+    channel.close()
     delay = statistics.median(meanwhile) - statistics.median(alone)
     return [
         Line("a kernel's answer, alone", statistics.median(alone) * 1000, "ms"),
@@ -252,24 +278,69 @@ def _kernel(server: Server) -> list[Line]:
 
 def _transfers(server: Server, minio: S3Server) -> list[Line]:
     data = os.urandom(SIZE)
-    place = Storage("", {**os.environ, **minio.environment()}).bucket("s3://moved/direct.bin")
     at = {"bucket": "moved", "key": "panel.bin"}
-    panel, direct = _panel_up(server, at, data), _direct_up(place, data)
-    ups = [(_panel_up(server, at, data), _direct_up(place, data)) for _ in range(3)]
-    del panel, direct
-    assert hashlib.sha256(_ask(server, "GET", "content", **at)).digest() == hashlib.sha256(data).digest()
-    downs = [
-        (_timed(lambda: _ask(server, "GET", "content", **at)), _timed(lambda: b"".join(place.pieces())))
-        for _ in range(3)
-    ]
-    up = statistics.median(plain / ours for ours, plain in ups)
-    down = statistics.median(plain / ours for ours, plain in downs)
-    return [
-        Line("upload, against the same requests without the server", up, "", 0.8, at_least=True),
-        Line("download, likewise", down, "", 0.8, at_least=True),
-        Line("upload", SIZE / 2**20 / statistics.median(ours for ours, _ in ups), "MiB/s"),
-        Line("download", SIZE / 2**20 / statistics.median(ours for ours, _ in downs), "MiB/s"),
-    ]
+    lines = []
+    with _relay(minio.port) as port:
+        direct = _bucket(minio.environment(), "direct")
+        relayed = _bucket(minio.environment(AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}"), "relayed")
+        ways: dict[str, Sequence[Callable[[], object]]] = {
+            "upload": [
+                lambda: _panel_up(server, at, data),
+                lambda: _direct_up(direct, data),
+                lambda: _direct_up(relayed, data),
+            ],
+            "download": [
+                lambda: _panel_down(server, at, minio.folder / "panel.bin"),
+                lambda: _direct_down(direct, minio.folder / "direct.bin"),
+                lambda: _direct_down(relayed, minio.folder / "relayed.bin"),
+            ],
+        }
+        for name, acts in ways.items():
+            for act in acts:
+                act()
+            times = [[_timed(act) for act in acts] for _ in range(ROUNDS)]
+            plain, copied = (statistics.median(one[way] / one[0] for one in times) for way in (1, 2))
+            rates = [SIZE / 2**20 / statistics.median(one[way] for one in times) for way in range(3)]
+            lines += [
+                Line(f"{name}, against the same requests straight to MinIO", plain, "", 0.8, at_least=True),
+                Line(f"{name}, against the same requests through a relay", copied, "", 0.8, at_least=True),
+                *(Line(f"{name} {way}", rate, "MiB/s") for way, rate in zip(WAYS, rates, strict=True)),
+            ]
+    assert all((minio.folder / f"{name}.bin").read_bytes() == data for name in ("panel", "direct", "relayed"))
+    return lines
+
+
+def _bucket(environment: dict[str, str], name: str) -> Bucket:
+    return Storage("", {**os.environ, **environment}).bucket(f"s3://moved/{name}.bin")
+
+
+@contextlib.contextmanager
+def _relay(target: int) -> Iterator[int]:
+    """A process that hands all bytes on to a port of this machine, for the time of a `with`; its own port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        process = multiprocessing.get_context("fork").Process(target=_hand_on, args=(listening, target), daemon=True)
+        process.start()
+        try:
+            yield int(listening.getsockname()[1])
+        finally:
+            process.kill()
+            process.join()
+
+
+def _hand_on(listening: socket.socket, target: int) -> None:
+    def copy(source: socket.socket, sink: socket.socket) -> None:
+        buffer = memoryview(bytearray(1 << 20))
+        with contextlib.suppress(OSError):
+            while count := source.recv_into(buffer):
+                sink.sendall(buffer[:count])
+            sink.shutdown(socket.SHUT_WR)
+
+    while True:
+        here, _ = listening.accept()
+        there = socket.create_connection(("127.0.0.1", target))
+        for one, other in ((here, there), (there, here)):
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=copy, args=(one, other), daemon=True).start()
 
 
 def _timed(act: Callable[[], object]) -> float:
@@ -278,34 +349,37 @@ def _timed(act: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _panel_up(server: Server, at: dict[str, str], data: bytes) -> float:
-    def act() -> None:
-        begun = _ask(server, "POST", "upload", {"size": len(data)}, **at)
-        part, upload = begun["part"], begun["upload"]
+def _panel_up(server: Server, at: dict[str, str], data: bytes) -> None:
+    begun = _ask(server, "POST", "upload", {"size": len(data)}, **at)
+    part, upload = begun["part"], begun["upload"]
 
-        def send(number: int) -> str:
-            body = data[part * (number - 1) : part * number]
-            return str(_ask(server, "PUT", "upload", body, upload=upload, number=number, **at)["etag"])
+    def send(number: int) -> str:
+        body = data[part * (number - 1) : part * number]
+        return str(_ask(server, "PUT", "upload", body, upload=upload, number=number, **at)["etag"])
 
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            tags = list(pool.map(send, range(1, -(-len(data) // part) + 1)))
-        _ask(server, "PATCH", "upload", {"upload": upload, "parts": tags}, **at)
-
-    return _timed(act)
+    tags = list(_senders.map(send, range(1, -(-len(data) // part) + 1)))
+    _ask(server, "PATCH", "upload", {"upload": upload, "parts": tags}, **at)
 
 
-def _direct_up(place: Bucket, data: bytes) -> float:
-    def act() -> None:
-        begun = uploads.begin(place, len(data))
+def _direct_up(place: Bucket, data: bytes) -> None:
+    begun = uploads.begin(place, len(data))
 
-        def send(number: int) -> str:
-            return uploads.send(place, begun.id, number, data[begun.part * (number - 1) : begun.part * number])
+    def send(number: int) -> str:
+        return uploads.send(place, begun.id, number, data[begun.part * (number - 1) : begun.part * number])
 
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            tags = list(pool.map(send, range(1, -(-len(data) // begun.part) + 1)))
-        uploads.complete(place, begun.id, dict(enumerate(tags, 1)))
+    tags = list(_senders.map(send, range(1, -(-len(data) // begun.part) + 1)))
+    uploads.complete(place, begun.id, dict(enumerate(tags, 1)))
 
-    return _timed(act)
+
+def _panel_down(server: Server, at: dict[str, str], target: Path) -> None:
+    with _request(server, "GET", "content", **at) as answer, target.open("wb") as file:
+        assert answer.status == 200
+        shutil.copyfileobj(answer, file, 1 << 20)
+
+
+def _direct_down(place: Bucket, target: Path) -> None:
+    with target.open("wb") as file:
+        copy_into(place.pieces(), file)
 
 
 if __name__ == "__main__":

@@ -21,13 +21,17 @@ from tests.browser.lab import LONG, Lab
 from tests.building import write_notebook
 from tests.jupyter import Server, running_server
 from tests.s3_servers import S3Server
-from tests.unit.server.test_storage import example
+from tests.unit.server.test_storage import example, keep_versions
 
 PROFILES = """
 default = "lab"
 
 [profiles.lab.store]
 endpoint = "{endpoint}"
+region = "us-east-1"
+
+[profiles.other.store]
+endpoint = "{other}"
 region = "us-east-1"
 """
 CELLS = [
@@ -44,9 +48,17 @@ def minio() -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="module")
-def server(minio: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def second() -> Iterator[S3Server]:
+    """The server of another profile."""
+    found = S3Server("minio")
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def server(minio: S3Server, second: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("storage")
-    (folder / "nbkube.toml").write_text(PROFILES.format(endpoint=minio.endpoint))
+    (folder / "nbkube.toml").write_text(PROFILES.format(endpoint=minio.endpoint, other=second.endpoint))
     write_notebook(folder / "reads.ipynb", CELLS)
     keys = {name: value for name, value in s3_servers.KEYS.items() if name != "AWS_REGION"}
     with pytest.MonkeyPatch.context() as patch:
@@ -61,6 +73,11 @@ def server(minio: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture(scope="module")
 def files(minio: S3Server) -> Storage:
     return Storage("", {**os.environ, **minio.environment()})
+
+
+@pytest.fixture(scope="module")
+def others(second: S3Server) -> Storage:
+    return Storage("", {**os.environ, **second.environment()})
 
 
 @pytest.fixture
@@ -273,6 +290,69 @@ def test_code_and_parameters(panel: Panel, files: Storage, bucket: str) -> None:
     panel.accept("Use")
     field = panel.lab.panel.get_by_label("source", exact=True)
     expect(field).to_have_value(f"s3://{bucket}/{name}")
+
+
+def test_two_profiles_side_by_side(
+    panel: Panel, files: Storage, others: Storage, bucket: str, tmp_path: Path, shot: Callable[[str], None]
+) -> None:
+    """The same bucket and key on two servers: each is shown, opened, read and written by itself."""
+    page, home = panel.page, panel.region.locator(".jp-BreadCrumbs-home")
+    others.mb(f"s3://{bucket}")
+    texts = {"lab": "of the lab", "other": "of the other one"}
+    for place, text in zip((files, others), texts.values(), strict=True):
+        place.write(f"s3://{bucket}/same.txt", text)
+    for name, text in texts.items():
+        panel.enter(name, bucket)
+        panel.row("same.txt").dblclick()
+        expect(page.locator(".jp-FileEditor:visible .cm-content")).to_have_text(text)
+        panel.choose("same.txt", "Preview")
+        view = page.get_by_role("region", name="Preview of same.txt").and_(page.locator(":visible"))
+        expect(view.locator("pre")).to_have_text(text)
+        home.click()
+        expect(panel.row("lab")).to_be_visible()
+    shot("profiles")
+    panel.enter("other", bucket)
+    new = tmp_path / "new.txt"
+    new.write_text("new")
+    panel.region.locator("input[type=file]").first.set_input_files(new)
+    expect(panel.row("new.txt")).to_be_visible()
+    page.get_by_role("tab", name="reads.ipynb").click()
+    panel.choose("same.txt", "Insert Code That Reads This (bytes)")
+    page.keyboard.press("Control+Enter")
+    cell = page.locator(".jp-Notebook .jp-Cell.jp-mod-active, .jp-Notebook .jp-Cell.jp-mod-selected").last
+    expect(cell.locator(".jp-OutputArea-output")).to_have_text(str(len(texts["other"])), timeout=LONG)
+    panel.choose("same.txt", "Use as Parameter…")  # which a run would look for on the server of its own profile
+    expect(page.locator(".jp-Dialog")).to_contain_text("On the server of other")
+    panel.accept("Close")
+    panel.choose("same.txt", "Delete…")
+    panel.accept("Delete")
+    expect(panel.row("same.txt")).to_have_count(0)
+    assert [one.location for one in others.ls(f"s3://{bucket}/")] == [f"s3://{bucket}/new.txt"]
+    assert [one.location for one in files.ls(f"s3://{bucket}/")] == [f"s3://{bucket}/same.txt"]
+
+
+def test_versions(panel: Panel, files: Storage, minio: S3Server, bucket: str, shot: Callable[[str], None]) -> None:
+    keep_versions(minio, bucket)
+    for text in ("old", "newer"):
+        files.write(f"s3://{bucket}/x.txt", text)
+    panel.enter("lab", bucket)
+    panel.choose("x.txt", "Preview")
+    view = panel.page.get_by_role("region", name="Preview of x.txt")
+    listed = view.get_by_role("region", name="Versions").get_by_role("listitem")
+    expect(listed).to_have_count(2)
+    expect(view.locator("pre")).to_have_text("newer")
+    expect(listed.first).to_contain_text("the newest")
+    shot("versions")
+    listed.last.get_by_role("button", name="Restore").focus()
+    panel.page.keyboard.press("Enter")
+    expect(listed).to_have_count(3)
+    expect(view.locator("pre")).to_have_text("old")
+    assert files.read(f"s3://{bucket}/x.txt") == b"old"
+    panel.choose("x.txt", "Delete…")
+    panel.accept("Delete")
+    expect(panel.row("x.txt")).to_have_count(0)
+    kept = files.versions(f"s3://{bucket}/x.txt")
+    assert [(one.deleted, one.size) for one in kept] == [(True, 0), (False, 3), (False, 5), (False, 3)]
 
 
 HOSTILE = [

@@ -169,3 +169,58 @@ def test_a_notebook_server_by_form(lab: Lab, mine: Project, lab_image: str, shot
     row.get_by_role("checkbox").check()
     row.get_by_role("button", name="Take mine away").click()
     expect(row).to_have_count(0, timeout=LONG)
+
+
+@pytest.mark.slow
+def test_a_notebook_server_with_devices_on_a_volume_that_is_there(
+    lab: Lab, mine: Project, api: Api, shot: Callable[[str], None]
+) -> None:
+    """What the form says of devices and of the workspace is what the API server has in the end."""
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": mine.bench.storage_class,
+        "resources": {"requests": {"storage": "16Mi"}},
+    }
+    metadata = {"name": "kept", "namespace": mine.namespace}
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+    api.create(claim)
+    mine.notebook([("step:one", "x = 1")])
+    lab.open("work.ipynb")
+    lab.show_panel()
+    lab.button("Cluster (bench)").click()
+    part = lab.panel.get_by_role("region", name="Notebook servers")
+    part.get_by_role("button", name="New server…").click(timeout=LONG)
+    form = part.get_by_role("form", name="New notebook server")
+
+    def fill(name: str, text: str) -> None:
+        form.get_by_label(name, exact=True).fill(text)
+        form.get_by_label(name, exact=True).press("Tab")
+
+    given = {"name": "heavy", "image": mine.bench.images.base, "cpu": "10m", "memory": "64Mi", "gpu": "many"}
+    for name, text in given.items():
+        fill(name, text)
+    kinds = form.get_by_label("gpu kind", exact=True)
+    expect(kinds).to_have_value("nvidia.com/gpu")
+    form.get_by_label("workspace", exact=True).select_option("kept")
+    expect(form.get_by_label("size", exact=True)).to_have_count(0)
+    form.get_by_role("button", name="Make the server").click()
+    expect(form.get_by_role("listitem")).to_contain_text("'many' is no count of devices")
+    kinds.select_option("amd.com/gpu")
+    fill("gpu", "1")
+    fill("gpu model", "A100")
+    shot("labdevices")
+    form.get_by_role("button", name="Make the server").click()
+    row = part.get_by_role("group", name="Server heavy")
+    expect(row).to_contain_text("10m CPU, 64Mi, amd.com/gpu=1", timeout=LONG)
+    expect(row).to_contain_text("files on kept")
+    place = f"/namespaces/{mine.namespace}"
+    found = api.get(f"/apis/apps/v1{place}/statefulsets/nbkube-lab-heavy")["spec"]["template"]["spec"]
+    assert found["containers"][0]["resources"]["limits"] == {"memory": "64Mi", "amd.com/gpu": "1"}
+    assert found["nodeSelector"] == {"nvidia.com/gpu.product": "A100"}
+    assert found["volumes"][0]["persistentVolumeClaim"] == {"claimName": "kept"}
+    row.get_by_role("button", name="Take heavy away…").click()
+    expect(row.get_by_role("checkbox")).to_have_count(0)  # the volume is not the server's
+    row.get_by_role("button", name="Take heavy away").click()
+    expect(row).to_have_count(0, timeout=LONG)
+    claims = api.get(f"/api/v1{place}/persistentvolumeclaims")["items"]
+    assert [one["metadata"]["name"] for one in claims if "deletionTimestamp" not in one["metadata"]] == ["kept"]

@@ -18,7 +18,7 @@ from tests.cluster.test_panel import BUILT, CHROMIUM
 from tests.jupyter import ROOT, running_server
 
 pytestmark = [
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1500),
     pytest.mark.skipif(not CHROMIUM, reason="NOT RUN: no Chromium is installed (Debian: apt-get install chromium)"),
     pytest.mark.skipif(not BUILT.is_file(), reason="NOT RUN: the extension is not built (make labextension)"),
 ]

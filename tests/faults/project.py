@@ -23,6 +23,9 @@ from tests.building import CellText, write_notebook
 SIZE = 2 if os.environ.get("SOAK") else 1 if os.environ.get("FAULTS") else 0
 """How often things are tried: 0 in every run of the tests, 1 by `make test-faults`, 2 with SOAK=1."""
 
+STARTS = 20.0
+"""Seconds after which a run without a process is one whose command has died between making and starting it."""
+
 STEPS = ("first", "second", "third", "last")
 COUNT = 200_000
 SQUARES = sum(n * n for n in range(COUNT))
@@ -93,12 +96,14 @@ class Project:
         return process.pid
 
     def end(self, run: str, seconds: float = 120.0) -> RunState:
-        """Wait until a run has ended or its process has gone."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        """Wait until a run has ended or its process has gone, or it is clear that it never had one."""
+        began = time.monotonic()
+        while time.monotonic() < began + seconds:
             state = self.client.status(run)
             if state.phase.ended or (state.process and is_alive(state.process) is False):
                 return self.client.status(run)
+            if state.process is None and time.monotonic() > began + STARTS:
+                return state
             time.sleep(0.02)
         raise AssertionError(f"run {run} does not end: {self.client.status(run)}")
 

@@ -1,6 +1,7 @@
 import React from 'react';
 
 import { Button, Note, useChanges } from './controls';
+import { FilterBox } from './filterbox';
 import { bytes, counted } from './format';
 import type { StorageState } from './storagestate';
 import type { FileUpload } from './uploads';
@@ -19,15 +20,7 @@ export function StorageBar(props: StorageBarProps): React.JSX.Element {
   const { state } = props;
   useChanges(state);
   const picker = React.useRef<HTMLInputElement>(null);
-  const timer = React.useRef(0);
-  const [text, setText] = React.useState(state.prefix);
-  React.useEffect(() => setText(state.prefix), [state.prefix]);
   const inFiles = state.level === 'files';
-  const filter = (prefix: string) => {
-    setText(prefix);
-    window.clearTimeout(timer.current);
-    timer.current = window.setTimeout(() => props.onFilter(prefix), 200);
-  };
   return (
     <div className="nbk-storage-bar">
       <div className="nbk-storage-buttons">
@@ -52,18 +45,7 @@ export function StorageBar(props: StorageBarProps): React.JSX.Element {
           }}
         />
       </div>
-      {inFiles && (
-        <input
-          className="nbk-storage-filter"
-          type="search"
-          value={text}
-          placeholder="Names that begin with…"
-          aria-label="Show names that begin with"
-          spellCheck={false}
-          onChange={event => filter(event.target.value)}
-          onKeyDown={event => event.key === 'Escape' && filter('')}
-        />
-      )}
+      {inFiles && <FilterBox prefix={state.prefix} onFilter={props.onFilter} />}
       {state.fault && (
         <Note error>
           {state.fault}{' '}

@@ -8,6 +8,7 @@ import { Button, Field, Note, Problems } from '../core/controls';
 import type { Capacity, Empty, LabAddress, LabList, LabRow, Problem } from '../core/wire';
 
 const EVERY = 3000;
+const HERE = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 interface LabsProps {
   readonly api: Api;
@@ -96,6 +97,12 @@ function Server(props: LabsProps & { readonly row: LabRow; onChanged(): Promise<
           <a href={url} target="_blank" rel="noopener noreferrer">
             Open {row.name} in a new page
           </a>
+          {!HERE.test(location.hostname) && (
+            <span className="nbk-hint">
+              {' '}
+              This address is on the machine of your Jupyter server. On your own machine type <code>nbkube lab up {row.name}</code> instead.
+            </span>
+          )}
         </p>
       )}
       <div className="nbk-bar-row">
@@ -135,7 +142,8 @@ function Form(props: LabsProps & { readonly known: LabList; onEnd(): void }): Re
   const { api, path, place, capacity, known } = props;
   const id = React.useId();
   const devices = Object.keys(capacity.total).filter(name => name.includes('/'));
-  const [texts, setTexts] = React.useState<Readonly<Record<string, string>>>({ size: '10Gi', device: devices[0] ?? '' });
+  const usual = devices.find(one => one === 'nvidia.com/gpu') ?? devices[0] ?? ''; // what a step's `gpu` means, too
+  const [texts, setTexts] = React.useState<Readonly<Record<string, string>>>({ size: '10Gi', device: usual });
   const [workspace, setWorkspace] = React.useState(NEW);
   const [busy, setBusy] = React.useState(false);
   const [fault, setFault] = React.useState('');

@@ -18,6 +18,8 @@ const EPOCH = new Date(0).toISOString();
 export class StorageDrive implements Contents.IDrive {
   readonly name = DRIVE;
   isDisposed = false;
+  /** The profile whose server cells and steps read from. */
+  usual = '';
   private readonly moved = new Signal<this, Contents.IChangedArgs>(this);
   /** What is known of paths that were listed: whether they are folders. */
   private readonly folders = new Map<string, boolean>();
@@ -258,6 +260,7 @@ export class StorageDrive implements Contents.IDrive {
 
   private async placeEntries(): Promise<StorageEntry[]> {
     const { places, fault } = await this.api.places();
+    this.usual = places.find(one => one.default)?.name ?? '';
     if (fault) {
       throw new Error(fault);
     }

@@ -61,6 +61,10 @@ function addCommands(app: JupyterFrontEnd, nbkube: INbkube, panel: StoragePanel)
         return at && execute(at);
       }
     });
+  /** Say so where a cell or run that is given a location alone would look for it on another server. */
+  const elsewhere = (at: ObjectAt) =>
+    at.place !== drive.usual &&
+    showErrorMessage(`On the server of ${at.place}`, `Cells and runs read from that of ${drive.usual}. Make ${at.place} the default profile, or copy the file.`);
   const look = (at: ObjectAt) => {
     const view = ReactWidget.create(
       React.createElement(ObjectView, {
@@ -104,11 +108,11 @@ function addCommands(app: JupyterFrontEnd, nbkube: INbkube, panel: StoragePanel)
       insertId(reader),
       `Insert Code That Reads This (${reader})`,
       'Add a cell to the notebook in front',
-      at => insert(app, nbkube, at, reader),
+      at => (reader === 'tf.data' && elsewhere(at)) || insert(app, nbkube, at, reader, at.place === drive.usual ? '' : at.place),
       reader !== 'tf.data'
     );
   }
-  add('nbkube:use-as-parameter', 'Use as Parameter…', 'Run the notebook in front with this as a parameter', at => useAsParameter(app, nbkube, at));
+  add('nbkube:use-as-parameter', 'Use as Parameter…', 'Run the notebook in front with this as a parameter', at => elsewhere(at) || useAsParameter(app, nbkube, at));
   add('nbkube:delete-objects', 'Delete…', 'Delete what is selected', () => browser.delete());
   addMenu(app, panel);
   app.commands.addKeyBinding({ command: 'nbkube:preview-object', keys: ['Alt Enter'], selector: '.nbk-storage-files .jp-DirListing-content' });
@@ -143,8 +147,8 @@ function addMenu(app: JupyterFrontEnd, panel: StoragePanel): void {
   panel.disposed.connect(() => menu.dispose());
 }
 
-function insert(app: JupyterFrontEnd, nbkube: INbkube, at: ObjectAt, reader: Reader): void {
-  const source = readingCode(reader, locationOf(at));
+function insert(app: JupyterFrontEnd, nbkube: INbkube, at: ObjectAt, reader: Reader, profile: string): void {
+  const source = readingCode(reader, locationOf(at), profile);
   const notebook = nbkube.notebooks.current;
   if (!notebook) {
     Clipboard.copyToSystem(source);

@@ -1,6 +1,7 @@
 import React from 'react';
 
 import { Button, Note } from '../core/controls';
+import { FilterBox } from '../core/filterbox';
 import { bytes, moment } from '../core/format';
 import { useModel, type Model } from './model';
 
@@ -20,16 +21,8 @@ export function StorageView(props: { readonly model: Model }): React.JSX.Element
   const [entries] = useModel<readonly Entry[]>(model, 'entries');
   const [more] = useModel<boolean>(model, 'more');
   const [fault] = useModel<string>(model, 'fault');
-  const timer = React.useRef(0);
-  const [text, setText] = React.useState(prefix);
-  React.useEffect(() => setText(prefix), [prefix]);
   const above = location.replace(/[^/]+\/$/, '');
   const canGoUp = above !== location && (location.startsWith('s3://') ? above !== 's3:/' : above !== '');
-  const filter = (next: string) => {
-    setText(next);
-    window.clearTimeout(timer.current);
-    timer.current = window.setTimeout(() => setPrefix(next), 200);
-  };
   return (
     <div className="nbk-cell-storage" role="group" aria-label="Storage">
       <div className="nbk-storage-buttons">
@@ -41,15 +34,7 @@ export function StorageView(props: { readonly model: Model }): React.JSX.Element
         </Button>
         <code className="nbk-object-name">{location}</code>
       </div>
-      <input
-        className="nbk-storage-filter"
-        type="search"
-        value={text}
-        placeholder="Names that begin with…"
-        aria-label="Show names that begin with"
-        spellCheck={false}
-        onChange={event => filter(event.target.value)}
-      />
+      <FilterBox prefix={prefix} onFilter={setPrefix} />
       {fault && <Note error>{fault}</Note>}
       {!fault && !entries.length && <Note>Nothing is here.</Note>}
       <ul className="nbk-cell-files" role="listbox" aria-label="Files">

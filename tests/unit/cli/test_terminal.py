@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +72,12 @@ def test_a_poor_locale_is_no_error() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=20, env=environment, check=True)
     assert done.stdout == b"na\\xefve \\u2192 \\udc80\n"
+
+
+def test_a_full_disk_below_the_output_is_an_error_in_one_line(tmp_path: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "nbkube", "runs", "--json"]
+        told = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert (told.stderr, told.returncode) == ("Error: standard output: No space left on device.\n", 2)
+        silent = "import sys\nfrom nbkube.cli.terminal import tell, write\nsys.exit(not (not tell('x') and write('y')))"
+        assert subprocess.run([sys.executable, "-c", silent], stderr=full, check=False).returncode == 0

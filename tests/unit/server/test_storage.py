@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
 import os
+import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -223,20 +226,102 @@ def test_an_upload_that_is_broken_off_and_resumed(ask: Ask, bucket: str) -> None
     assert (late.status, "Begin it anew" in late.json["message"]) == (404, True)
 
 
-def test_versions(ask: Ask, bucket: str, minio: S3Server) -> None:
+def sent(served: Server, path: str, body: Any, headers: dict[str, str] | None = None, **more: Any) -> tuple[int, bytes]:
+    """PUT a body as it is, with the token unless other headers are given; return status and answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
+    with contextlib.closing(connection):
+        given = {"Authorization": f"token {TOKEN}"} if headers is None else headers
+        connection.request("PUT", f"{API}/storage/content?{path}", body, given, **more)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def test_bodies_of_all_sizes_at_the_same_time(served: Server, ask: Ask, bucket: str) -> None:
+    """Their memory is used again, and none ever gets into another's."""
+    sizes = [PART, PART - 1, PART // 2 + 1, PART + 1, 1, 0, 70_000] * 2
+    bodies = {f"{number}.bin": os.urandom(size) for number, size in enumerate(sizes)}
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(
+            pool.map(lambda one: sent(served, urlencode({"bucket": bucket, "key": one[0]}), one[1]), bodies.items())
+        )
+    assert {status for status, _ in answers} == {200}
+    for key, data in bodies.items():
+        assert ask("GET", "content", bucket=bucket, key=key).body == data
+
+
+def test_a_body_without_a_length(served: Server, ask: Ask, bucket: str) -> None:
+    pieces = [os.urandom(300_000) for _ in range(3)]
+    chunked = {"Authorization": f"token {TOKEN}", "Transfer-Encoding": "chunked"}
+    place = urlencode({"bucket": bucket, "key": "x"})
+    assert sent(served, place, iter(pieces), chunked, encode_chunked=True)[0] == 200
+    assert ask("GET", "content", bucket=bucket, key="x").body == b"".join(pieces)
+
+
+def test_a_sender_that_asks_first(served: Server, bucket: str) -> None:
+    head = (
+        f"PUT {API}/storage/content?bucket={bucket}&key=x HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Authorization: token {TOKEN}\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as one, one.makefile("rb") as answer:
+        one.sendall(head.encode())
+        assert answer.readline() == b"HTTP/1.1 100 (Continue)\r\n"
+        assert answer.readline() == b"\r\n"
+        one.sendall(b"hello")
+        assert b" 200 " in answer.readline()
+
+
+def test_who_may_not_is_told_so(served: Server, bucket: str) -> None:
+    """Also one who has sent a whole part before reading the answer."""
+    place = urlencode({"bucket": bucket, "key": "x"})
+    for size in (0, 10, PART):
+        assert sent(served, place, bytes(size), {})[0] == 403
+
+
+def test_a_body_that_is_too_large_is_not_read(served: Server, bucket: str) -> None:
+    head = (
+        f"PUT {API}/storage/content?bucket={bucket}&key=x HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Authorization: token {TOKEN}\r\nContent-Length: {1 << 40}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as one, one.makefile("rb") as answer:
+        one.sendall(head.encode())
+        assert b" 413 " in answer.readline()
+
+
+def test_a_sender_that_goes_leaves_no_trace(served: Server, ask: Ask, bucket: str) -> None:
+    head = (
+        f"PUT {API}/storage/content?bucket={bucket}&key=half HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Authorization: token {TOKEN}\r\nContent-Length: {PART}\r\n\r\n"
+    )
+    before = served.log.stat().st_size
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", served.port), timeout=60) as one:
+            one.sendall(head.encode() + b"half of it")
+    data = os.urandom(PART)
+    assert sent(served, urlencode({"bucket": bucket, "key": "whole"}), data)[0] == 200
+    assert ask("GET", "content", bucket=bucket, key="whole").body == data
+    assert ask("GET", "stat", bucket=bucket, key="half").status == 404
+    assert b"Traceback" not in served.log.read_bytes()[before:]
+
+
+def keep_versions(server: S3Server, bucket: str) -> None:
+    """Have a bucket keep all versions of its objects."""
     from minio import Minio
     from minio.commonconfig import ENABLED
     from minio.versioningconfig import VersioningConfig
 
     keys = s3_servers.KEYS
     client = Minio(
-        minio.endpoint.removeprefix("http://"),
+        server.endpoint.removeprefix("http://"),
         keys["AWS_ACCESS_KEY_ID"],
         keys["AWS_SECRET_ACCESS_KEY"],
         secure=False,
         region=keys["AWS_REGION"],
     )
     client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+
+
+def test_versions(ask: Ask, bucket: str, minio: S3Server) -> None:
+    keep_versions(minio, bucket)
     for text in (b"old", b"newer"):
         ask("PUT", "content", raw=text, bucket=bucket, key="x")
     kept = ask("GET", "versions", bucket=bucket, key="x").json["versions"]

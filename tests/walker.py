@@ -193,7 +193,7 @@ class Walk:
             text = process.communicate()[0].decode("utf-8", "replace")
             with self._lock:
                 self._running.discard(process)
-                self.logs[pod] = text
+                self.logs[pod] = text + (f"(exit status {process.returncode})" if process.returncode else "")
             outputs = {}
             for one in template.get("outputs", {}).get("parameters", []):
                 file = Path(one["valueFrom"]["path"].replace(PLACE, str(place / "own")))

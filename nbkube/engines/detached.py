@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from nbkube.decoding import from_json
 from nbkube.engines.model import Submission
 from nbkube.engines.supervisor import NOTHING, PROCESSES
 from nbkube.errors import NotFoundError, RunError
@@ -61,7 +62,7 @@ def load_submission(store: ObjectStore, run_id: str) -> Submission:
     if plain is None:
         why = "were not kept" if data is None else "are damaged"
         raise NotFoundError(f"run {run_id} cannot be resumed: its programs {why}. Run its notebook again.")
-    return msgspec.json.decode(plain, type=Submission)
+    return from_json(plain, Submission)
 
 
 def _submission_name(run_id: str) -> str:

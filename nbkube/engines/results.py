@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from nbkube.decoding import from_json
 from nbkube.engines.independence import Observed, reordered
 from nbkube.engines.model import Submission, UnitPlan
 from nbkube.engines.schedule import Group, Outcome
@@ -108,7 +109,7 @@ class Results:
     def remembered(self, group: Group[Result]) -> int:
         """Return the last unit that an earlier run of this code ran in one process with the group's first."""
         data = self._store.read(f"records/{self._submission.units[group.first].program.digest}.json")
-        known: list[str] = msgspec.json.decode(data, type=list[str]) if data else []
+        known: list[str] = from_json(data, list[str]) if data else []
         units = self._submission.units[group.first : group.first + len(known)]
         same = [unit.program.digest for unit in units] == known
         return max(group.last, group.first + len(known) - 1) if same else group.last
@@ -140,7 +141,7 @@ class Results:
         data = self._store.read(self._observed_name()) if not self._submission.adversarial else None
         known: dict[str, Observed] = {}
         with contextlib.suppress(msgspec.MsgspecError):
-            known = msgspec.json.decode(data or b"{}", type=dict[str, Observed])
+            known = from_json(data or b"{}", dict[str, Observed])
         return known
 
     def _observed_name(self) -> str:

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import msgspec
 
+from nbkube.decoding import from_json
 from nbkube.errors import BuildError
 from nbkube.pipeline.quantities import AmountError, quantity
 
@@ -52,7 +53,7 @@ class ImageCache:
     def note(self, kind: str, key: str, type_: type[T]) -> T | None:
         """Return a fact that was noted, or None."""
         try:
-            return msgspec.json.decode(self._note(kind, key).read_bytes(), type=type_)
+            return from_json(self._note(kind, key).read_bytes(), type_)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return None
 

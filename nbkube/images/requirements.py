@@ -18,6 +18,7 @@ import msgspec
 
 from nbkube.dataflow.model import Dependency
 from nbkube.dataflow.parse import parse_cell
+from nbkube.decoding import from_json
 from nbkube.errors import BuildError, Diagnostic, Place
 from nbkube.images import declared
 from nbkube.images.model import Environment, Requirement
@@ -352,7 +353,7 @@ def _editable(name: str) -> str | None:
     if not text:
         return None
     try:
-        origin: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
+        origin: dict[str, Any] = from_json(text, dict[str, Any])
     except msgspec.MsgspecError:
         return None
     url = str(origin.get("url", ""))

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from nbkube.decoding import from_plain
 from nbkube.errors import Diagnostic, NbkubeError, NotebookError, NotFoundError, Place
 from nbkube.interactive.document import REPLAYED, SOURCE, source_digest
 from nbkube.notebook import Cell, Notebook, read_notebook, set_sources
@@ -126,7 +127,7 @@ def _read_opened(path: Path) -> tuple[list[_Kept], int, Path]:
         known = _member(_member(cell, "metadata"), SOURCE)
         if known:
             try:
-                kept.append(msgspec.convert({**known, "text": text.removeprefix(REPLAYED + "\n")}, _Kept))
+                kept.append(from_plain({**known, "text": text.removeprefix(REPLAYED + "\n")}, _Kept))
             except msgspec.ValidationError:
                 raise _not_opened(path) from None
         elif text.strip() and "%nbkube restore" not in text:

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from nbkube.dataflow import analyze
 from nbkube.dataflow.model import Replay, Unit
+from nbkube.decoding import from_json
 from nbkube.errors import Diagnostic, NotebookError, NotFoundError, Place
 from nbkube.interactive.differences import differences
 from nbkube.interactive.model import Live
@@ -96,7 +95,7 @@ def _start(root: Path, cwd: str) -> Start:
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, check=True, timeout=60, cwd=os.sep
     )
-    path = [one for one in msgspec.json.decode(done.stdout, type=list[str]) if one]
+    path = [one for one in from_json(done.stdout, list[str]) if one]
     return Start(str(root), environment, os.path.normpath(root / cwd), path)
 
 

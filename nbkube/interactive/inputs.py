@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-import msgspec
-
+from nbkube.decoding import from_json
 from nbkube.engines.detached import load_submission
 from nbkube.engines.model import Submission
 from nbkube.errors import NotFoundError
@@ -131,5 +130,5 @@ def _before(store: ObjectStore, state: RunState, first: int, *, begun: bool) -> 
 
 def _record(store: ObjectStore, step: StepRun) -> StepManifest | None:
     if step.observed and store.has(step.observed):
-        return msgspec.json.decode(store.get(step.observed), type=StepManifest)
+        return from_json(store.get(step.observed), StepManifest)
     return result_of(store, step)

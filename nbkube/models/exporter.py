@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from nbkube.decoding import from_json
 from nbkube.errors import NbkubeError
 from nbkube.models.formats import check_disguise, files_below, format_of, keep
 from nbkube.models.model import ModelVersion, Signature
@@ -67,7 +68,7 @@ def main() -> None:
     given = sys.stdin.buffer.read()
     if not given:
         os._exit(1)  # the run has ended without a model
-    task = msgspec.json.decode(given, type=ExportTask)
+    task = from_json(given, ExportTask)
     try:
         with tempfile.TemporaryDirectory(prefix="nbkube-model-") as place:
             result = ExportResult(draft=export(task, Path(place)))

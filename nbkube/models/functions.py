@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from nbkube.decoding import from_json
 from nbkube.models.formats import ModelError
 from nbkube.models.loaders import Predictor, table
 from nbkube.models.model import Signature
@@ -37,7 +38,7 @@ class FunctionModel(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def load_function(path: Path, store: ObjectStore, signature: Signature | None) -> Predictor:
     """Return the function as a predictor; its modules lie beside `function.json`."""
-    model = msgspec.json.decode(path.read_bytes(), type=FunctionModel)
+    model = from_json(path.read_bytes(), FunctionModel)
     sys.path.insert(0, str(path.parent))
     space = restored(model, store, str(path.parent))
     return function(space[model.entry], signature)

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from nbkube.decoding import from_json
 from nbkube.errors import NbkubeError, NotFoundError
 from nbkube.models import consent
 from nbkube.models.exporter import ExportResult, ExportTask
@@ -248,7 +249,7 @@ class Exporter:
         finally:
             self.close()
         try:
-            result = msgspec.json.decode(answer, type=ExportResult)
+            result = from_json(answer, ExportResult)
         except msgspec.DecodeError:
             words = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
             status = self._process.returncode

@@ -11,6 +11,7 @@ import time
 
 import msgspec
 
+from nbkube.decoding import from_json
 from nbkube.errors import DamagedObjectError, NbkubeError, NotFoundError
 from nbkube.models.model import ModelVersion, check_model_name
 from nbkube.storage.model import ObjectStore
@@ -108,4 +109,4 @@ def _decoded(record: str, data: bytes) -> ModelVersion:
             f"the record {record} was damaged: its bytes no longer match its digest. Fix: add the model again, or "
             f"remove the record from the store."
         )
-    return msgspec.json.decode(plain, type=ModelVersion)
+    return from_json(plain, ModelVersion)

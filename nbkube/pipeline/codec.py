@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from nbkube import decoding
 from nbkube.pipeline.model import Observed, Pipeline, Step, StepOptions
 from nbkube.pipeline.parameters import fit
 
@@ -23,7 +24,7 @@ def from_json(data: bytes | str) -> Pipeline:
     Raises:
         msgspec.ValidationError: the JSON is no pipeline.
     """
-    pipeline = msgspec.json.decode(data, type=Pipeline)
+    pipeline = decoding.from_json(data, Pipeline)
     parameters = tuple(
         msgspec.structs.replace(one, default=tuple(one.default)) if one.type == "tuple" and one.default else one
         for one in pipeline.parameters

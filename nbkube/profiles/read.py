@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from nbkube.decoding import from_plain
 from nbkube.errors import Diagnostic, Place, ProfileError
 from nbkube.notebook.suggest import closest, did_you_mean
 from nbkube.pipeline.quantities import AmountError
@@ -96,7 +97,7 @@ def _profile(name: str, settings: Mapping[str, Any]) -> Profile:
     for setting, value in settings.items():
         table, _, key = setting.rpartition(".")
         (tree.setdefault(table, {}) if table else tree)[key] = value
-    return msgspec.convert(tree, Profile)
+    return from_plain(tree, Profile)
 
 
 def _read(path: Path) -> _File:

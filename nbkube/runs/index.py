@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from nbkube.decoding import msgpack_decoder
 from nbkube.runs.model import RunQuery, RunRow
 from nbkube.storage.cache import cache_folder
 from nbkube.storage.folder import LocalStore
@@ -30,7 +31,7 @@ CREATE TABLE IF NOT EXISTS runs (
   words TEXT NOT NULL, row BLOB NOT NULL
 ) WITHOUT ROWID
 """
-_ROW = msgspec.msgpack.Decoder(RunRow)
+_ROW = msgpack_decoder(RunRow)
 
 _TICK = 50_000_000
 """Nanoseconds; the times of files are no finer than the ticks of the kernel's clock, a few milliseconds."""

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from nbkube.decoding import json_decoder
 from nbkube.storage.seal import checked
 
 _Line = TypeVar("_Line")
@@ -44,7 +45,7 @@ def whole_lines(data: bytes, kind: type[_Line]) -> tuple[list[_Line], int]:
     """
     size = data.rfind(b"\n") + 1
     found: list[_Line] = []
-    decoder = msgspec.json.Decoder(kind)
+    decoder = json_decoder(kind)
     for line in data[:size].split(b"\n"):
         plain = checked(line) if line else None
         if plain is not None:

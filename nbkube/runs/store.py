@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from nbkube.decoding import from_json, from_plain
 from nbkube.errors import NotFoundError, RunError, StorageError
 from nbkube.runs.lines import events_folder, events_name, live_folder, live_name, run_name, whole_lines
 from nbkube.runs.model import Live, Phase, Run, RunEvent, RunNotes, RunQuery, RunRow, RunState, row_of
@@ -185,7 +186,7 @@ class RunStore:
     def notes(self, run_id: str) -> RunNotes:
         """Return what people have written on a run."""
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-            return msgspec.json.decode(self._store.read(f"runs/{run_id}/notes.json") or b"{}", type=RunNotes)
+            return from_json(self._store.read(f"runs/{run_id}/notes.json") or b"{}", RunNotes)
         return RunNotes()
 
     def annotate(self, run_id: str, labels: Sequence[str] | None, note: str | None) -> RunNotes:
@@ -260,7 +261,7 @@ class Recorder:
                 self._memory.pop(step, None)
             attempt = self._attempts.get(step, 0)
         try:
-            known = msgspec.convert({**event, "attempt": attempt}, RunEvent)
+            known = from_plain({**event, "attempt": attempt}, RunEvent)
         except msgspec.ValidationError as error:
             self._fail(StorageError(f"an event of the engine cannot be kept: {error}"))
             return
@@ -319,6 +320,6 @@ def _decoded(data: bytes, run_id: str) -> Run:
     if plain is None:
         raise StorageError(f"the record of run {run_id} cannot be read: it is damaged. Remove runs/{run_id} by hand.")
     try:
-        return msgspec.json.decode(plain, type=Run)
+        return from_json(plain, Run)
     except msgspec.DecodeError as error:
         raise StorageError(f"the record of run {run_id} cannot be read: another version made it ({error}).") from error

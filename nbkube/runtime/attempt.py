@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from nbkube.decoding import from_plain
 from nbkube.runtime.connection import Connection
 from nbkube.runtime.program import Failure, StepProgram, StepResult, StepTask
 from nbkube.runtime.spawning import SETTLE, Ahead, StepProcess, environment_of, private_folder, spawn
@@ -303,7 +304,7 @@ class Attempt:
             return Executed(self._failure, {})
         message = passed.popleft()
         if message["failure"] is not None:
-            self._failure = msgspec.convert(message["failure"], Failure)
+            self._failure = from_plain(message["failure"], Failure)
         return Executed(self._failure, message["holes"])
 
     def _end(self) -> None:
@@ -343,7 +344,7 @@ class Attempt:
     def _result(self) -> StepResult:
         for message in self._transcript.passed:
             if message["event"] == "result":
-                result = msgspec.convert(message["result"], StepResult)
+                result = from_plain(message["result"], StepResult)
                 return msgspec.structs.replace(result, failure=self._stopped or self._failure)
         return StepResult(failure=self._stopped or self._failure or self._death())
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
+from nbkube.decoding import from_json
 from nbkube.runtime.program import SCHEMA, StepManifest, StepProgram
 from nbkube.state.model import AGAIN, FileReads, OutputRef
 from nbkube.storage.model import ObjectStore
@@ -124,7 +125,7 @@ def read_manifest(
         damaged(f"the record {name} was damaged and has been set aside")
         _set_aside(store, name, data)
         return None
-    return msgspec.json.decode(plain, type=StepManifest)
+    return from_json(plain, StepManifest)
 
 
 def encode_manifest(manifest: StepManifest) -> bytes:

@@ -24,8 +24,7 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-import msgspec
-
+from nbkube.decoding import from_plain
 from nbkube.runtime import cgroups, kernel
 from nbkube.runtime.bytecode import keep_out_of_projects
 from nbkube.runtime.channel import Channel
@@ -75,9 +74,9 @@ class _Template:
                 self._fork(descriptors, message["settle"], message["private"])
                 continue
             if message["op"] == "open":
-                self._open(msgspec.convert(message["opening"], Opening))
+                self._open(from_plain(message["opening"], Opening))
             else:
-                self._replay(msgspec.convert(message["statements"], list[ReplayProgram]), message["filename"])
+                self._replay(from_plain(message["statements"], list[ReplayProgram]), message["filename"])
             send(self._control, {"ready": True, "looked": self._worker.looked()})
 
     # -- what is done once for all steps ---------------------------------------------------------------------------
@@ -176,7 +175,7 @@ class _Template:
             return
         channel.mark_with(message["secret"])
         with failures_told(channel):
-            task, private = msgspec.convert(message["task"], StepTask), message["private"]
+            task, private = from_plain(message["task"], StepTask), message["private"]
             cwd = os.getcwd()
             kernel.wake_powers()
             kernel.return_to(self._mounts)

@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
+from nbkube.decoding import from_json, from_plain
 from nbkube.errors import NbkubeError, StateError
 from nbkube.runtime import cgroups
 from nbkube.runtime.bytecode import keep_out_of_projects
@@ -98,8 +99,8 @@ class Worker:
                 os._exit(1)
             if message["op"] == "finish":
                 break
-            program = msgspec.convert(message["program"], StepProgram)
-            self._values.rebind(msgspec.convert(message["bindings"], dict[str, OutputRef]))
+            program = from_plain(message["program"], StepProgram)
+            self._values.rebind(from_plain(message["bindings"], dict[str, OutputRef]))
             os.environ.update(program.env)
             await self._run_unit(program)
         self._finish()
@@ -110,8 +111,8 @@ class Worker:
         """Do once what takes long only the first time: read a task, run a cell, store a value (in this folder)."""
         program = StepProgram("", "", (CellProgram(0, 0, "", ""),), (ReplayProgram(""),))
         task = StepTask(program, "", {"": OutputRef("blob", "")}, "", "", "")
-        msgspec.json.decode(msgspec.json.encode(task), type=StepTask)
-        msgspec.convert(msgspec.to_builtins(task), StepTask)
+        from_json(msgspec.json.encode(task), StepTask)
+        from_plain(msgspec.to_builtins(task), StepTask)
         await self._run("None", "practice", 1, history=False)
         self._values.practise(folder)
         self._values.namespace.reads.clear()
@@ -384,7 +385,7 @@ def run(channel: Channel) -> None:
     channel.take_over_output()
     channel.mark_with(message["secret"])
     with failures_told(channel):
-        task, private = msgspec.convert(message["task"], StepTask), message["private"]
+        task, private = from_plain(message["task"], StepTask), message["private"]
         cgroups.enter(task.memory_group)
         place = enter(task.workspace, task.root, task.store, private)
         tell_start(channel, place)

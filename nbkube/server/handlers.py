@@ -19,6 +19,7 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import iostream, web
 
+from nbkube.decoding import from_json, from_plain
 from nbkube.errors import ClusterError, LocationError, NbkubeError, NotebookError, NotFoundError, RunError, StorageError
 from nbkube.server import model
 from nbkube.server.bodies import BodyHandler
@@ -102,9 +103,9 @@ class RouteHandler(APIHandler):
             given = {name: values[-1].decode("utf-8") for name, values in self.request.query_arguments.items()}
             given.pop("_xsrf", None)
             given.pop("token", None)
-            arguments.append(msgspec.convert(given, route.query, strict=False))
+            arguments.append(from_plain(given, route.query, strict=False))
         if route.body is not None:
-            arguments.append(msgspec.json.decode(self.request.body or b"{}", type=route.body))
+            arguments.append(from_json(self.request.body or b"{}", route.body))
         if route.raw:
             arguments.append(self.request.body)
         return arguments

@@ -14,6 +14,7 @@ import prometheus_client as prometheus
 from tornado import web
 
 from nbkube import __version__
+from nbkube.decoding import from_json
 from nbkube.errors import NbkubeError
 from nbkube.models.model import ModelVersion
 from nbkube.serving import protocol, tfserving
@@ -309,7 +310,7 @@ class Control(Handler):
 
     async def post(self) -> None:
         """Carry out an order."""
-        order = msgspec.json.decode(self.request.body, type=Order)
+        order = from_json(self.request.body, Order)
         service = self.service
         if order.action == "switch":
             await service.switch(order.version)

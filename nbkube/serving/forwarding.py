@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from nbkube.decoding import from_json
 from nbkube.errors import NbkubeError
 from nbkube.runs.model import Process
 from nbkube.runs.process import is_alive, send_signal, this_process
@@ -87,7 +88,7 @@ class Forwarding:
         finally:
             guard.cancel()
         try:
-            found = msgspec.json.decode(line, type=Carried)
+            found = from_json(line, Carried)
         except msgspec.DecodeError:
             found = Carried(error=f"the process that carries {name} did not start; see {self._folder / name}.log")
         if not found.error:
@@ -106,7 +107,7 @@ class Forwarding:
 
     def _read(self, name: str) -> Carried | None:
         try:
-            return msgspec.json.decode((self._folder / f"{name}.json").read_bytes(), type=Carried)
+            return from_json((self._folder / f"{name}.json").read_bytes(), Carried)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 

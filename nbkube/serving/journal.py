@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from nbkube.decoding import from_json
 from nbkube.models.tensors import Array, as_json
 from nbkube.serving.model import Change, RequestLog, Routing
 from nbkube.storage.model import ObjectStore
@@ -37,7 +38,7 @@ def history(store: ObjectStore, name: str) -> Iterator[Change]:
     for line in (store.read(f"endpoints/{name}/history.jsonl") or b"").split(b"\n"):
         plain = checked(line) if line else None
         if plain is not None:
-            yield msgspec.json.decode(plain, type=Change)
+            yield from_json(plain, Change)
 
 
 class Journal:

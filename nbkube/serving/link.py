@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from nbkube.decoding import from_msgpack
 from nbkube.serving.frames import Done, length_of
 
 _HEAD = 4
@@ -45,7 +46,7 @@ class Link(asyncio.Protocol):
             body = bytes(self._buffer[_HEAD:end])
             del self._buffer[:end]
             try:
-                done: Any = msgspec.msgpack.decode(body, type=Done)
+                done: Any = from_msgpack(body, Done)
             except msgspec.DecodeError:
                 self.close()  # whatever it is, it is no worker of ours any more
                 return

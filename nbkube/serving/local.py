@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from nbkube.decoding import from_json, from_plain
 from nbkube.errors import NbkubeError, NotFoundError
 from nbkube.models.model import check_model_name
 from nbkube.runs.model import Process
@@ -79,7 +80,7 @@ class LocalEndpoints:
     def _read(self, name: str) -> Endpoint | None:
         """Return what is known of an endpoint; one whose process has died has stopped."""
         try:
-            found = msgspec.json.decode((self._folder / check_model_name(name) / _RECORD).read_bytes(), type=Endpoint)
+            found = from_json((self._folder / check_model_name(name) / _RECORD).read_bytes(), Endpoint)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except msgspec.DecodeError:
@@ -152,7 +153,7 @@ class LocalEndpoints:
                     url=str(news["url"]),
                     phase="Ready",
                     routing=task.routing,
-                    process=msgspec.convert(news["process"], Process),
+                    process=from_plain(news["process"], Process),
                     control=str(news["control"]),
                     started=time.time(),
                     authenticated=bool(task.token),
@@ -202,7 +203,7 @@ class LocalEndpoints:
             connection.close()
         if response.status != 200:
             raise ServingError(str(msgspec.json.decode(body).get("error", "it was refused")))
-        standing = msgspec.json.decode(body, type=_Standing)
+        standing = from_json(body, _Standing)
         changed = msgspec.structs.replace(endpoint, routing=standing.routing, version=standing.routing.version)
         if changed != endpoint:
             self._write(changed)

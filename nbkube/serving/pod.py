@@ -66,9 +66,10 @@ def _serve(text: str) -> int:
             "by --image REFERENCE or serve.image of the profile",
             2,
         )
+    from nbkube.decoding import from_json
     from nbkube.serving.server import serve_until_told
 
-    task = msgspec.json.decode(text, type=ServerTask)
+    task = from_json(text, ServerTask)
     task = msgspec.structs.replace(task, token=os.environ.get(TOKEN, ""))
     faults: list[str] = []
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from nbkube.decoding import json_decoder
 from nbkube.models.model import Signature, Tensor
 from nbkube.models.tensors import DATATYPES, Array, TensorError, as_json, datatype_of
 from nbkube.serving.faults import RequestError
@@ -58,7 +59,7 @@ class _Request(msgspec.Struct):
     outputs: list[_Output] = []
 
 
-_decoder = msgspec.json.Decoder(_Request)
+_decoder = json_decoder(_Request)
 
 
 def decoded(body: bytes, header: str | None, signature: Signature) -> Query:

@@ -18,6 +18,7 @@ import msgspec
 
 from nbkube.cluster import Cluster, Manifest
 from nbkube.cluster.model import DEPLOYMENT, INFERENCE_SERVICE, POD, SERVICE
+from nbkube.decoding import from_json
 from nbkube.errors import NotFoundError, ProfileError
 from nbkube.models.model import check_model_name
 from nbkube.profiles import Profile
@@ -138,7 +139,7 @@ class ClusterEndpoints:
     def _record(self, service: Manifest) -> tuple[bytes, Deployed] | None:
         name = (service["metadata"].get("annotations") or {}).get(RECORD, "")
         data = self._store.read(name) if name.startswith("endpoints/") else None
-        return None if data is None else (data, msgspec.json.decode(data, type=Deployed))
+        return None if data is None else (data, from_json(data, Deployed))
 
     # -- starting --------------------------------------------------------------------------------------------------
 

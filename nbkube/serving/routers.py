@@ -13,6 +13,7 @@ import msgspec
 from nbkube.cluster import Cluster, Manifest
 from nbkube.cluster.forward import ask_pod
 from nbkube.cluster.model import POD
+from nbkube.decoding import from_json
 from nbkube.errors import NbkubeError
 from nbkube.serving.local import ServingError
 from nbkube.serving.model import Routing, Statistics
@@ -115,4 +116,4 @@ def _order(cluster: Cluster, pod: Manifest, order: dict[str, Any]) -> _Standing:
     status, body = ask_pod(cluster, pod["metadata"]["name"], CONTROL_PORT, msgspec.json.encode(order), _SECONDS)
     if status != 200:
         raise ServingError(str(msgspec.json.decode(body).get("error", "it was refused")))
-    return msgspec.json.decode(body, type=_Standing)
+    return from_json(body, _Standing)

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from nbkube.decoding import from_json
 from nbkube.errors import NbkubeError
 from nbkube.serving.model import ServerTask
 from nbkube.serving.spawn import Spawned, spawn
@@ -29,7 +30,7 @@ _GRACE = 0.2
 
 def main(arguments: list[str]) -> None:
     """Take the task and serve until the end."""
-    task = msgspec.json.decode(sys.stdin.buffer.read(), type=ServerTask)
+    task = from_json(sys.stdin.buffer.read(), ServerTask)
     tell: Callable[[dict[str, Any]], None] = lambda news: print(msgspec.json.encode(news).decode(), flush=True)  # noqa: E731, T201
     if arguments:
         if os.fork():

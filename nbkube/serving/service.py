@@ -7,10 +7,10 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
-import msgspec
 import numpy as np
 import prometheus_client as prometheus
 
+from nbkube.decoding import from_json
 from nbkube.errors import NbkubeError
 from nbkube.models.model import ModelVersion
 from nbkube.models.registry import ModelRegistry
@@ -172,7 +172,7 @@ class Service:
         data = self._store.read(self.task.record)
         if data is None:
             raise LoadError(f"the record {self.task.record} of the endpoint is gone from {self._store.url}.")
-        return msgspec.json.decode(data, type=Deployed).routing
+        return from_json(data, Deployed).routing
 
     async def change(self, routing: Routing, action: str) -> Routing:
         """Go over to another routing: its versions are loaded and have predicted first, then all requests follow it.

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 import numpy as np
 
+from nbkube.decoding import from_json
 from nbkube.models.model import ModelVersion
 from nbkube.models.tensors import DATATYPES, Array, datatype_of, from_example
 from nbkube.serving.connection import Connection
@@ -184,7 +185,7 @@ class Upstream:
         length = int(header) if header.isdigit() else len(body)
         found: dict[str, Array] = {}
         rest = memoryview(body)[length:]
-        for one in msgspec.json.decode(body[:length], type=_Answer).outputs:
+        for one in from_json(body[:length], _Answer).outputs:
             size = int(one.parameters.get("binary_data_size", 0))
             if one.datatype not in DATATYPES and one.datatype != "BYTES":
                 raise ValueError(f"the datatype {one.datatype!r}")

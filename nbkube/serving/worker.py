@@ -17,8 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
+from nbkube.decoding import from_msgpack
 from nbkube.errors import NbkubeError
 from nbkube.serving.frames import Done, Job, frame, length_of, pack, unpack
 
@@ -85,7 +84,7 @@ def serve(server: socket.socket, predict: Callable[[Job], Done]) -> None:
         body = _read(server, length_of(head))
         if body is None:
             return
-        server.sendall(frame(predict(msgspec.msgpack.decode(body, type=Job))))
+        server.sendall(frame(predict(from_msgpack(body, Job))))
 
 
 def _read(server: socket.socket, count: int) -> bytes | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from nbkube.decoding import from_msgpack
 from nbkube.errors import StateError
 from nbkube.storage.model import Buffer
 
@@ -159,7 +160,7 @@ class OpenBlob:
             if start[: len(MAGIC)] != MAGIC:
                 raise StateError(f"Object {digest[:12]} is no stored state of this version of nbkube.")
             size = int.from_bytes(start[len(MAGIC) :], "little")
-            self.head = msgspec.msgpack.decode(file.read(size), type=Head)
+            self.head = from_msgpack(file.read(size), Head)
             self._body = len(start) + size
             self.map: mmap.mmap | None = None
             body = sum(one.pickle.size + one.places.size for one in self.head.streams)

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from nbkube.decoding import from_msgpack
+
 _PARTS = (
     "co_argcount",
     "co_posonlyargcount",
@@ -80,7 +82,7 @@ def _lines(name: str) -> list[str]:
 
 def decode(data: bytes) -> Places:
     """Return the table from its bytes."""
-    return msgspec.msgpack.decode(data, type=Places) if data else Places()
+    return from_msgpack(data, Places) if data else Places()
 
 
 def code_parts(code: CodeType, places: Places) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from nbkube.decoding import from_msgpack
 from nbkube.errors import Diagnostic
 from nbkube.state.digests import DigestCache, Identity
 from nbkube.state.pack import Pack
@@ -72,7 +73,7 @@ def load_view(folder: Path, cache: Path | None = None) -> FileView | None:
         cache: the folder in which digests of files are kept from run to run.
     """
     try:
-        index = msgspec.msgpack.decode((folder / _INDEX).read_bytes(), type=_Index)
+        index = from_msgpack((folder / _INDEX).read_bytes(), _Index)
         pack = Pack.opened(folder / _FILES)
     except (OSError, msgspec.DecodeError):
         return None

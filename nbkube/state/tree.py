@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from nbkube.decoding import from_json
 from nbkube.errors import StorageError
 from nbkube.state.model import FileDiff, FileEntry
 from nbkube.state.snapshot import FileView, Node, changed_meanwhile
@@ -57,7 +58,7 @@ def load_tree(digest: str, store: ObjectStore, root: Path) -> FileView:
         StateError: one of its paths leads out of the project.
     """
     try:
-        entries = msgspec.json.decode(store.get(digest), type=tuple[FileEntry, ...])
+        entries = from_json(store.get(digest), tuple[FileEntry, ...])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StorageError(f"the list of project files {digest[:12]} cannot be read ({error}).") from error
     return FileView(root, {}).with_diff(FileDiff(changed=entries))

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from nbkube.decoding import from_plain
 from nbkube.errors import RunError
 from nbkube.runtime.program import Failure, StepProgram
 from nbkube.state.model import OutputRef
@@ -136,7 +137,7 @@ class _Comparison:
             failure = session.run(self._subject.programs, self._progress(stage))
             exported = Exported()
             if failure is None:
-                exported = msgspec.convert(session.ask("export", self._names()), Exported)
+                exported = from_plain(session.ask("export", self._names()), Exported)
             session.close()
             return _Left(failure, session.files(), exported, session.seconds)
 
@@ -152,7 +153,7 @@ class _Comparison:
             self._tell("comparing variables")
             answers = {run: self._ask(session, one.bindings, one.store) for run, one in results.items()}
             # Only now are the objects touched by storing them: the pipeline has been compared with them as they were.
-            own = msgspec.convert(session.ask("export", self._names()), Exported)
+            own = from_plain(session.ask("export", self._names()), Exported)
             lost = self._ask(session, own.bindings).findings
             found = [one for answer in answers.values() for one in answer.findings]
             varying, others = self._what_varies(session, folder, first, lost, found)
@@ -218,7 +219,7 @@ class _Comparison:
             "replayed": list(self._subject.replayed),
             "tolerance": dict(self._subject.tolerance),
         }
-        return msgspec.convert(session.ask("compare", request), Answer)
+        return from_plain(session.ask("compare", request), Answer)
 
     def _session(self, folder: Path) -> Session:
         folder.mkdir()

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from nbkube.decoding import from_plain
 from nbkube.runtime.shell import variables_of
 from nbkube.runtime.worker import plain
 from nbkube.state.model import OutputRef
@@ -64,7 +65,7 @@ def _export(request: Mapping[str, Any], root: str) -> dict[str, Any]:
 
 
 def _compare(request: Mapping[str, Any], root: str) -> dict[str, Any]:
-    bindings = msgspec.convert(request["bindings"], dict[str, OutputRef])
+    bindings = from_plain(request["bindings"], dict[str, OutputRef])
     left = _variables()
     findings: list[Finding] = []
     unstored: list[str] = []

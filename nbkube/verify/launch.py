@@ -11,12 +11,13 @@ from pathlib import Path
 
 import msgspec
 
+from nbkube.decoding import from_json
 from nbkube.runtime.isolation import enter
 
 
 def main(arguments: list[str]) -> None:
     """Show the copy at the project's path, go to the notebook's folder, and become the kernel."""
-    order: dict[str, str] = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=dict[str, str])
+    order: dict[str, str] = from_json(Path(arguments[0]).read_bytes(), dict[str, str])
     place = enter(order["workspace"], order["root"], order["store"], order["hold"])
     Path(order["place"]).write_bytes(msgspec.json.encode(place))
     # Only now does this path lead into the copy.

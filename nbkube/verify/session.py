@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from nbkube.decoding import from_json
 from nbkube.errors import RunError
 from nbkube.runtime.isolation import Place
 from nbkube.runtime.program import CellProgram, Failure, StepProgram
@@ -124,7 +125,7 @@ class Session:
 
     def place(self) -> Place:
         """Return where the kernel sees the project."""
-        return msgspec.json.decode((self._folder / "place.json").read_bytes(), type=Place)
+        return from_json((self._folder / "place.json").read_bytes(), Place)
 
     def files(self) -> FileView:
         """Return the files of the copy as they are now; call it after `close`, so that everything is written."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from nbkube.decoding import from_json
 from nbkube.engines.model import Submission
 from nbkube.errors import StorageError
 from nbkube.runs.model import Run
@@ -43,7 +44,7 @@ class Launch(msgspec.Struct, frozen=True):
             StorageError: it is not in the store or was written by another version.
         """
         try:
-            return msgspec.json.decode(store.get(digest), type=cls)
+            return from_json(store.get(digest), cls)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise StorageError(f"the submission {digest[:12]} cannot be read here ({error}).") from error
 

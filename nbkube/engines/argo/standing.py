@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from nbkube.decoding import from_json
 from nbkube.engines.model import Submission
 from nbkube.engines.results import Result
 from nbkube.engines.schedule import Group, Schedule, State
@@ -114,7 +115,7 @@ class Standing:
         if data is None:
             raise StorageError(f"{self._store.url}: {name} is gone while the run goes on. Run the notebook again.")
         try:
-            return msgspec.json.decode(data, type=Result)
+            return from_json(data, Result)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise StorageError(f"{self._store.url}: {name} cannot be read ({error}).") from error
 

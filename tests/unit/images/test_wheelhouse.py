@@ -143,6 +143,7 @@ def _link(name: str, target: str) -> tarfile.TarInfo:
         _layer({}, (_link(f"{SITE[1:]}/link", "/etc"),)),
         _layer({}, (_link("opt", "/etc"),)),
     ],
+    ids=["elsewhere", "above", "absolute", "link", "link for a folder"],
 )
 def test_nothing_is_written_beside_the_place_of_distributions(
     layer: bytes, bucket: ObjectStore, tmp_path: Path

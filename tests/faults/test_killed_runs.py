@@ -34,11 +34,13 @@ class Ordeal:
         self.salt = 0
         self.kills = 0
         self.run = ""
+        self.late: set[str] = set()
+        """Runs whose process was killed between its last word and its tidying up: what they leave goes after days."""
 
     def begin(self) -> None:
         """Have a run going: the one that was interrupted, or a new one."""
         if self.run and self.project.client.status(self.run).phase is Phase.SUCCEEDED:
-            self.project.check(self.run, self.salt)
+            self.project.check(self.run, self.salt, self.late)
             self.run = ""
         if self.run:
             self.project.client.resume(self.run)
@@ -51,7 +53,8 @@ class Ordeal:
         for pid in victims:
             kill(pid)
         self.kills += 1
-        self.project.end(self.run)
+        if self.project.end(self.run).phase is Phase.SUCCEEDED:
+            self.late.add(self.run)
         wait_until_gone(family)
 
     def finish(self) -> None:
@@ -60,7 +63,7 @@ class Ordeal:
         kept = self.project.steps_of(self.project.committed())
         self.begin()
         self.project.end(self.run)
-        self.project.check(self.run, self.salt)
+        self.project.check(self.run, self.salt, self.late)
         done = self.project.steps_of(self.project.committed())
         assert len(done) == 4 * self.salt, "each step of each run has one result"
         assert len(self.project.traced()) - before == len(done) - len(kept)

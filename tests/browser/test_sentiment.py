@@ -29,7 +29,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     minio = S3Server("minio")
     folder = tmp_path / "project"
     folder.mkdir()
-    (folder / "nbkube.toml").write_text(PROFILES.format(endpoint=minio.endpoint))
+    (folder / "nbkube.toml").write_text(PROFILES.format(endpoint=minio.endpoint, other=minio.endpoint))
     copy_of("sentiment", folder)
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:

@@ -57,7 +57,17 @@ class Follower(threading.Thread):
         self.there: dict[str, str] = {}
         self.versions: list[str] = []
         self.told: list[Change] = []
+        self.gaps: list[tuple[int, float]] = []
+        """Of each loss of contact: the newest version seen before it, and when contact was found again."""
         self.fault: BaseException | None = None
+        self._newest = 0
+
+    def may_have_missed(self, version: str, answered: float) -> bool:
+        """Tell whether a write fell into a loss of contact, after which only the newest state of each object is told.
+
+        A server that has started anew knows no versions from before: its list takes the place of what was between.
+        """
+        return any(newest < int(version) and answered < found for newest, found in self.gaps)
 
     def run(self) -> None:
         try:
@@ -69,6 +79,10 @@ class Follower(threading.Thread):
     def _take(self, change: Change) -> None:
         if change.what not in ("added", "modified", "deleted"):
             self.told.append(change)
+            if change.what == "found":
+                self.gaps.append((self._newest, time.monotonic()))
+            elif change.what == "lost":
+                self._newest = max(map(int, self.versions), default=0)
             return
         name, version = change.object["metadata"]["name"], change.object["metadata"]["resourceVersion"]
         if change.what == "deleted":
@@ -89,7 +103,8 @@ class Writer(threading.Thread):
         super().__init__()
         self._cluster = cluster
         self.ended = threading.Event()
-        self.written: list[str] = []
+        self.written: dict[str, float] = {}
+        """By version: when the write was answered."""
 
     def run(self) -> None:
         number = 0
@@ -101,7 +116,7 @@ class Writer(threading.Thread):
                     self._cluster.delete(CONFIG_MAP, name)
                 else:
                     stored = self._cluster.apply(settings(name, str(number)), force=True)
-                    self.written.append(stored["metadata"]["resourceVersion"])
+                    self.written[stored["metadata"]["resourceVersion"]] = time.monotonic()
             except NbkubeError:
                 continue
             time.sleep(0.01)
@@ -140,7 +155,7 @@ def writer(cluster: Cluster) -> Iterator[Writer]:
     one.join(40)
 
 
-def test_each_write_is_reported_once_through_a_killed_server(
+def test_writes_are_reported_once_through_a_killed_server(
     server: PrivateApi, cluster: Cluster, follower: Follower, writer: Writer
 ) -> None:
     for number in (signal.SIGKILL, signal.SIGTERM):
@@ -156,7 +171,8 @@ def test_each_write_is_reported_once_through_a_killed_server(
     assert "does not answer" in next(one.reason for one in follower.told if one.what == "lost")
     assert len(follower.versions) == len(set(follower.versions))
     # An apply whose answer was lost is sent again and changes nothing then, so more was seen than was answered.
-    assert set(writer.written) <= set(follower.versions)
+    missed = {one: when for one, when in writer.written.items() if one not in follower.versions}
+    assert all(follower.may_have_missed(one, when) for one, when in missed.items()), (missed, follower.gaps)
     assert len(writer.written) > 50
 
 

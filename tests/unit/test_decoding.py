@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -73,4 +72,4 @@ def test_typed_decoding_is_done_in_one_place() -> None:
 
 def test_msgspec_alone_does_not_do() -> None:
     done = subprocess.run([sys.executable, "-c", RACE, "bare"], capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGSEGV, "msgspec has learned to: nbkube/decoding.py is no longer needed"
+    assert done.returncode != 0, "msgspec has learned to: nbkube/decoding.py is no longer needed"

@@ -152,3 +152,13 @@ class Lab:
     def ends(self, phase: str, *, timeout: int = 2 * LONG) -> None:
         """Wait until the run that is shown has ended so, at most so many milliseconds."""
         expect(self.panel.get_by_role("heading", name=re.compile(phase))).to_be_visible(timeout=timeout)
+
+    def finds_in_log(self, step: str, line: str | re.Pattern[str], words: str, *, timeout: int = 2 * LONG) -> None:
+        """Search the log of a step, at most so many milliseconds, and go to the line: it may be long out of sight."""
+        self.panel.get_by_role("searchbox", name="Search the log").fill(words)
+        expect(self.panel.get_by_role("status").filter(has_text=re.compile(r"^1 of \d+$"))).to_be_visible(
+            timeout=timeout
+        )
+        self.panel.get_by_role("searchbox", name="Search the log").press("Enter")
+        log = self.panel.get_by_role("log", name=f"Log of {step}")
+        expect(log.get_by_text(line)).to_be_visible()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.main import get_command_name
+from typer.models import CommandInfo
 
 from nbkube.cli import arguments, clusters, labs, serving, storage
 from nbkube.cli.arguments import AsJson
@@ -22,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
+    suggest_commands=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -407,3 +412,22 @@ serving.add_to(app)
 from nbkube.cli import building as building  # noqa: E402
 from nbkube.cli import control as control  # noqa: E402 - adds its commands to the app above
 from nbkube.cli import exporting as exporting  # noqa: E402
+
+
+def app_for(words: Sequence[str]) -> typer.Typer:
+    """Return the application as these arguments need it: with one command, where its name comes first, else whole.
+
+    Typer reads the signatures of all commands before it looks for one, which takes longer than most of them.
+    """
+    name = words[0] if words else ""
+    commands = [one for one in app.registered_commands if _name(one) == name]
+    groups = [one for one in app.registered_groups if one.name == name]
+    if not commands and not groups:
+        return app
+    narrow = copy.copy(app)
+    narrow.registered_commands, narrow.registered_groups = commands, groups
+    return narrow
+
+
+def _name(command: CommandInfo) -> str | None:
+    return command.name or (command.callback and get_command_name(command.callback.__name__))

@@ -84,14 +84,21 @@ class Locksmith:
         if kept:
             # What the base has is there with all it needs, so CUDA does not come once more with a framework's wheels.
             wheels = self._resolve([*wanted, *RUNTIME], exact, base, kept)
-        own = self._resolve(list(RUNTIME), exact, base)
+        own = self._resolve(list(RUNTIME), exact, base, near=True)
         lock = Lock(wheels, tuple(one.name for one in own))
         self._cache.keep_note("locks", key, lock)
         return lock
 
     def _resolve(
-        self, requirements: list[str], constraints: list[str], base: Base, without: Iterable[str] = ()
+        self,
+        requirements: list[str],
+        constraints: list[str],
+        base: Base,
+        without: Iterable[str] = (),
+        *,
+        near: bool = False,
     ) -> tuple[Wheel, ...]:
+        """Ask uv; with `near`, its cache before the index: where all versions are fixed, both answer the same."""
         with tempfile.TemporaryDirectory(dir=self._cache.work) as name:
             folder = Path(name)
             (folder / "constraints.txt").write_text("\n".join(constraints), encoding="utf-8")
@@ -107,7 +114,7 @@ class Locksmith:
                 *target_options(base),
             ]
             options += ["--upgrade"] if self._refresh else []
-            text = self._uv.compile(options, "\n".join(requirements), folder)
+            text = self._uv.compile(options, "\n".join(requirements), folder, near=near)
         return read_wheels(text)
 
 

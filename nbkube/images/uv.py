@@ -30,15 +30,23 @@ class Uv:
             raise BuildError("images are built with uv, which is not installed. Fix: pip install 'nbkube[images]'.")
         self._program = found
 
-    def compile(self, options: list[str], requirements: str, folder: Path) -> str:
+    def compile(self, options: list[str], requirements: str, folder: Path, *, near: bool = False) -> str:
         """Resolve requirements and return the lock as the text of a pylock.toml.
+
+        Args:
+            options: of `uv pip compile`.
+            requirements: PEP 508, one a line.
+            folder: where the options' files lie, and the lock is written.
+            near: the index is asked only for what uv's cache does not have.
 
         Raises:
             BuildError: they cannot be met.
             RegistryError: the package index cannot be reached.
         """
         argv = ["pip", "compile", "-", "--quiet", "--no-header", "--format", "pylock.toml", *options]
-        self._run([*argv, "-o", "pylock.toml"], requirements, folder)
+        argv += ["-o", "pylock.toml"]
+        if not near or self._start([*argv, "--offline"], requirements, folder).returncode:
+            self._run(argv, requirements, folder)
         return (folder / "pylock.toml").read_text("utf-8")
 
     def export(self, project: Path) -> str:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 PACKAGE_PLACE = Path(__file__).parents[2]
 
@@ -27,6 +27,13 @@ def supported() -> bool:
     return sys.platform == "linux"
 
 
+class Started(Protocol):
+    """A child process of this one."""
+
+    def wait(self) -> int:
+        """Wait for its end; return its exit status, or minus the signal."""
+
+
 @dataclass(frozen=True)
 class StepProcess:
     """A step process and its watcher as the parent holds them: two sockets, two pipes, and how to wait for the end.
@@ -38,7 +45,7 @@ class StepProcess:
     watch: socket.socket
     stdout: IO[bytes]
     stderr: IO[bytes]
-    started: subprocess.Popen[bytes] | None = None
+    started: Started | None = None
 
     def wait(self) -> int | None:
         """Wait until the watcher has gone; return its exit status if it can be known."""
@@ -80,6 +87,56 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], options: Seque
     return StepProcess(own_control, own_watch, process.stdout, process.stderr, process)
 
 
+class _Branch:
+    """A process that this one has forked."""
+
+    def __init__(self, process: int) -> None:
+        self._process = process
+        self._status: int | None = None
+
+    def wait(self) -> int:
+        """Wait for its end; return its exit status, or minus the signal."""
+        if self._status is None:
+            self._status = os.waitstatus_to_exitcode(os.waitpid(self._process, 0)[1])
+        return self._status
+
+
+def branch_off(private: Path) -> StepProcess:
+    """Start a step process as a fork of this one, which has one thread and hardly begun.
+
+    Args:
+        private: the step's private folder.
+    """
+    own_control, control = socket.socketpair()
+    own_watch, watch = socket.socketpair()
+    out, err = os.pipe(), os.pipe()
+    process = os.fork()
+    if process == 0:
+        try:
+            own_control.close()
+            own_watch.close()
+            os.setsid()
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            for number, descriptor in enumerate((nothing, out[1], err[1])):
+                os.dup2(descriptor, number)
+            for descriptor in (nothing, *out, *err):
+                os.close(descriptor)
+            from nbkube.runtime.beginning import be_step
+
+            be_step(control, watch, SETTLE, str(private))
+        except BaseException:  # noqa: BLE001 - the parent shows it as what the step has said
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    control.close()
+    watch.close()
+    os.close(out[1])
+    os.close(err[1])
+    return StepProcess(own_control, own_watch, open(out[0], "rb"), open(err[0], "rb"), _Branch(process))
+
+
 def environment_of(env: Mapping[str, str], hash_seed: str = "0") -> dict[str, str]:
     """Return the environment of a step process whose options set the variables `env`."""
     return {"MPLBACKEND": INLINE, **os.environ, **env, "PYTHONHASHSEED": hash_seed}
@@ -93,15 +150,19 @@ def private_folder() -> Path:
 class Ahead:
     """A step process that was started before anybody knew what it will run: it loads what every step needs.
 
-    It is of use for a step that sets no environment variables of its own.
+    It is of use for a step that sets no environment variables of its own. Where this interpreter hashes as steps do it
+    is a fork, which need not start an interpreter and import once more what is here.
     """
 
     def __init__(self) -> None:
         self.environment = environment_of({})
         self.private = private_folder()
-        self.process = spawn(
-            [sys.executable, "-m", "nbkube.runtime"], self.environment, [str(SETTLE), str(self.private)]
-        )
+        if supported() and os.environ.get("PYTHONHASHSEED") == self.environment["PYTHONHASHSEED"]:
+            os.environ.update(self.environment)
+            self.process = branch_off(self.private)
+        else:
+            command = [sys.executable, "-m", "nbkube.runtime"]
+            self.process = spawn(command, self.environment, [str(SETTLE), str(self.private)])
 
     def close(self) -> None:
         """End the process, which nobody needs."""

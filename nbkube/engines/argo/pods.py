@@ -215,6 +215,7 @@ def _environment(target: Target) -> list[Dict]:
         "HOME": f"{PLACE}/home",
         "XDG_CACHE_HOME": f"{PLACE}/home/.cache",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONHASHSEED": "0",  # as steps have it: then a step's process can be forked from the pod's first one
     }
     keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN") if target.store_secret else ()
     return [

@@ -153,10 +153,8 @@ def test_what_can_never_start_is_refused_before_the_launch(mine: Project, api: A
         {"volume": ["absent:/x"]},
         {"gpu": "example.com/none=1"},
     ):
-        began = time.monotonic()
         with pytest.raises(NotebookError, match="step a, option"):
             mine.client().run(notebook, options={"a": options})
-        assert time.monotonic() - began < 10
     assert pods(api, mine.namespace) == []
     assert mine.client().runs() == []
 

@@ -2,7 +2,7 @@
 
 The outcome of each case is a line of FILE (JSON); cases that are there with an outcome other than `failed` are not run
 again, so that a run that was broken off goes on. The bench has to be up. At the end it prints how many are equal,
-refused before they run as the table says, and the names of all others; the exit code is 1 if there are any.
+refused before they run or warned of as the table says, and the names of all others; with any, the exit code is 1.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.cluster.namespaces import make_namespace, remove_namespace
 from tests.cluster.projects import project, same_libraries
 from tests.notebooks.table import Case, load_cases, write_project
 
-EXPECTED = ("equal", "refused")
+EXPECTED = ("equal", "refused", "warned")
 NOT_IN_THE_IMAGE = ("networkx",)
 """What notebooks of the table import and the ready image lacks: nbkube builds the steps' image then."""
 
@@ -51,9 +51,11 @@ def outcome(case: Case, bench: Bench, namespace: str) -> dict[str, object]:
         profile = settings.read_text("utf-8")
         notebook = write_project(case, mine.folder)
         settings.write_text(profile, "utf-8")  # one case marks its project's folder with an empty one
+        warned = [one.code for one in mine.client().check(notebook)] if case.warned else []
         try:
             verdict = mine.client().verify(notebook, parameters=case.given, engine="argo")
-            found, details = "equal" if verdict.equal else "unequal", [str(one) for one in verdict.differences]
+            unequal = "warned" if case.warned in warned else "unequal"
+            found, details = "equal" if verdict.equal else unequal, [str(one) for one in verdict.differences]
         except NotebookError as error:
             codes = [one.code for one in error.diagnostics if one.severity == "error"]
             found, details = "refused" if codes == [case.refusal()] else "failed", codes

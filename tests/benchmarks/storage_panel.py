@@ -1,8 +1,8 @@
 """The storage panel's way through the Jupyter server, on a real MinIO: `python -m tests.benchmarks.storage_panel`.
 
 A bucket of 100,000 objects under one prefix (STORAGE_OBJECTS=1000000 for more): the first page, at the server and to
-the eye, a page by prefix, the server's memory, a kernel's answers meanwhile. STORAGE_PEER names the python of an
-environment with jupyter-drives, to list the same prefix by it.
+the eye, a page by prefix, the server's memory, a kernel's answers meanwhile. STORAGE_IN_FOLDER=1000 puts so many of
+them into a folder each. STORAGE_PEER names the python of an environment with jupyter-drives, to list the same prefix.
 
 A file up and down through the Jupyter server, against a plain copy: the same S3 requests (the same parts, as many at a
 time), made by this process straight to MinIO, which saves them a whole hop; and the same once more through a relay, a
@@ -47,6 +47,7 @@ from tests.jupyter import API, ROOT, TOKEN, Server, running_server
 from tests.s3_servers import S3Server
 
 OBJECTS = int(os.environ.get("STORAGE_OBJECTS", "100000"))
+IN_FOLDER = int(os.environ.get("STORAGE_IN_FOLDER", "0"))
 PACK = 4_000
 """Objects of an archive: it has to go in one request, which minio sends up to 5 MiB."""
 SIZE = 128 << 20
@@ -72,7 +73,8 @@ def main() -> bool:
                 lines += _peer(Path(peer), project, Path(folder, "peer"))
     finally:
         minio.close()
-    return show(f"storage panel, {OBJECTS:,} objects under one prefix", lines)
+    where = f"in folders of {IN_FOLDER:,}" if IN_FOLDER else "under one prefix"
+    return show(f"storage panel, {OBJECTS:,} objects {where}", lines)
 
 
 def _fill(minio: S3Server) -> None:
@@ -92,7 +94,8 @@ def _fill(minio: S3Server) -> None:
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
             for number in range(start, min(start + PACK, OBJECTS)):
-                entry = tarfile.TarInfo(f"all/{number:07}.txt")
+                folder = f"{number // IN_FOLDER:07}/" if IN_FOLDER else ""
+                entry = tarfile.TarInfo(f"all/{folder}{number:07}.txt")
                 entry.size = 1
                 archive.addfile(entry, io.BytesIO(b"x"))
         size = packed.tell()
@@ -146,8 +149,9 @@ def _pages(server: Server, minio: S3Server) -> list[Line]:
     alone = _median(lambda: place.page("s3://many/all/", limit=1000))
     first = _median(lambda: _ask(server, "GET", "list", limit=1000, **at))
     entries = _ask(server, "GET", "list", limit=1000, **at)["entries"]
-    assert len(entries) == 1000
-    typed = _median(lambda: _ask(server, "GET", "list", prefix=f"{OBJECTS // 2:07}"[:5], **at))
+    assert len(entries) == min(1000, OBJECTS // IN_FOLDER if IN_FOLDER else OBJECTS)
+    middle = OBJECTS // 2 // (IN_FOLDER or 1)
+    typed = _median(lambda: _ask(server, "GET", "list", prefix=f"{middle:07}"[:5], **at))
     before = _memory(server)
     after, count = "", 0
     while count < 100:
@@ -200,7 +204,7 @@ _OPEN_FOLDER = """async () => {
   const folder = rows().find(row => row.textContent.includes('all'));
   const started = performance.now();
   folder.dispatchEvent(new MouseEvent('dblclick', {bubbles: true, cancelable: true}));
-  while (!rows().some(row => row.textContent.includes('0000001.txt'))) {
+  while (!rows().some(row => row.textContent.includes('0000001'))) {
     await new Promise(done => requestAnimationFrame(done));
   }
   await new Promise(done => requestAnimationFrame(() => setTimeout(done)));

@@ -417,7 +417,7 @@ from nbkube.cli import exporting as exporting  # noqa: E402
 def app_for(words: Sequence[str]) -> typer.Typer:
     """Return the application as these arguments need it: with one command, where its name comes first, else whole.
 
-    Typer reads the signatures of all commands before it looks for one, which takes longer than most of them.
+    Typer reads the signatures of all commands before it looks for one.
     """
     name = words[0] if words else ""
     commands = [one for one in app.registered_commands if _name(one) == name]

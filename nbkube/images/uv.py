@@ -45,7 +45,9 @@ class Uv:
         """
         argv = ["pip", "compile", "-", "--quiet", "--no-header", "--format", "pylock.toml", *options]
         argv += ["-o", "pylock.toml"]
-        if not near or self._start([*argv, "--offline"], requirements, folder).returncode:
+        if near:
+            self._run_near(argv, requirements, folder)
+        else:
             self._run(argv, requirements, folder)
         return (folder / "pylock.toml").read_text("utf-8")
 
@@ -57,8 +59,12 @@ class Uv:
     def install(self, options: list[str], pins: str) -> None:
         """Install pinned wheels, from the cache where they are there. Raises what `compile` does."""
         argv = ["pip", "install", "--quiet", "--only-binary", ":all:", *options, "-r", "-"]
-        if self._start([*argv, "--offline"], pins, Path(os.sep)).returncode:
-            self._run(argv, pins, Path(os.sep))
+        self._run_near(argv, pins, Path(os.sep))
+
+    def _run_near(self, argv: list[str], given: str, folder: Path) -> None:
+        """Run uv on its cache alone, and with the index only where that does not do."""
+        if self._start([*argv, "--offline"], given, folder).returncode:
+            self._run(argv, given, folder)
 
     def _start(self, argv: list[str], given: str, folder: Path) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never"}

@@ -37,7 +37,7 @@ def be_step(control: socket.socket, watch: socket.socket, settle: float, private
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """Collect no garbage: what is imported stays, and to look through it again and again takes a tenth of the time."""
+    """Collect no garbage: what is imported stays, and to look through it again and again takes 12 of 179 ms."""
     gc.disable()
     try:
         yield

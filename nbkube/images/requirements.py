@@ -28,6 +28,8 @@ from nbkube.runtime.distributions import installed
 from nbkube.runtime.program import StepProgram
 
 _INSTALL = re.compile(r"^\s*(?:%|!)\s*(?:\S*python[\d.]*\s+-m\s+|uv\s+)?(pip[\d.]*|conda|mamba)\s+install\s+(.*)$")
+_ASKS_PIP = re.compile(r"^\s*(?:%|!)\s*(?:\S*python[\d.]*\s+-m\s+)?pip[\d.]*\s+(?!install\b|uninstall\b)")
+"""A line that looks at the environment (`%pip list`): pip has to be there, though no code imports it."""
 _VALUED = ("-r", "--requirement", "-c", "--constraint", "-i", "--index-url", "--extra-index-url", "-f", "--find-links",
            "-t", "--target", "--python", "-n", "--name", "--channel")  # fmt: skip
 _OURS = frozenset({"nbkube"})
@@ -251,6 +253,8 @@ class _Scan:
             for line in source.splitlines():
                 if match := _INSTALL.match(line):
                     found += self._installed_by(match[1], match[2], f"{origin}: install")
+                elif _ASKS_PIP.match(line) and (version := self._installed.versions.get("pip")):
+                    found.append(Requirement(f"pip=={version}", f"{origin}: {line.strip()[:60]}"))
         return found
 
     def _installed_by(self, tool: str, rest: str, origin: str) -> list[Requirement]:

@@ -28,6 +28,7 @@ from nbkube.decoding import from_plain
 from nbkube.runtime import cgroups, kernel
 from nbkube.runtime.bytecode import keep_out_of_projects
 from nbkube.runtime.channel import Channel
+from nbkube.runtime.databases import KINDS, keep_to
 from nbkube.runtime.isolation import Place, can_be_shown, enter, show
 from nbkube.runtime.packets import receive, send
 from nbkube.runtime.program import Opening, ReplayProgram, StepTask
@@ -84,6 +85,7 @@ class _Template:
     def _open(self, opening: Opening) -> None:
         """Show the template's workspace at the project's place, as a step does, and make the shell."""
         keep_out_of_projects()
+        keep_to(os.environ.get(KINDS, ""))
         workspace, root = os.path.realpath(opening.workspace), os.path.realpath(opening.root)
         if not can_be_shown(workspace, root, opening.private) or not kernel.private_mounts():
             raise _OverError("this machine cannot show a workspace at the project's place")

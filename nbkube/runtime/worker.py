@@ -24,6 +24,7 @@ from nbkube.errors import NbkubeError, StateError
 from nbkube.runtime import cgroups
 from nbkube.runtime.bytecode import keep_out_of_projects
 from nbkube.runtime.channel import Channel
+from nbkube.runtime.databases import KINDS, keep_to
 from nbkube.runtime.isolation import Place, enter, folder_of
 from nbkube.runtime.leaving import leave, open_files
 from nbkube.runtime.observation import Observation
@@ -382,6 +383,7 @@ def run(channel: Channel) -> None:
     if message is None:
         return
     keep_out_of_projects()
+    keep_to(os.environ.get(KINDS, ""))
     channel.take_over_output()
     channel.mark_with(message["secret"])
     with failures_told(channel):

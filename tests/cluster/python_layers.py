@@ -41,7 +41,8 @@ def parts() -> list[Part]:
     """Return the parts that become image layers, from the lowest up.
 
     The large libraries come before what nbkube itself needs, which changes more often; a distribution that is in two
-    layers is there in one version, since all come from one environment.
+    layers is there in one version, since all come from one environment. Images with Python have pip, as a rule: so has
+    this one.
     """
     libraries, tensorflow = closure("examples"), closure("tensorflow")
     extra = {name: version for name, version in tensorflow.items() if name not in libraries}
@@ -49,7 +50,7 @@ def parts() -> list[Part]:
         Part("debian", 3, (), f"{_release()} python{PYTHON} {_DROPPED}", _make_debian),
         _part("libraries", 1.5, libraries),
         _part("tensorflow", 3, extra, left_out="include"),
-        _part("packages", 0.5, closure("")),
+        _part("packages", 0.5, closure("") | {"pip": importlib.metadata.version("pip")}),
     ]
 
 

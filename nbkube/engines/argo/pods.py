@@ -13,6 +13,7 @@ from nbkube.engines.argo.place import PLACE
 from nbkube.engines.argo.target import Target
 from nbkube.errors import NotebookError
 from nbkube.pipeline.model import Secret, StepOptions, Toleration, Volume, Wheelhouse
+from nbkube.runtime.databases import KINDS, database_kinds
 
 STORE, STORE_CA = "NBKUBE_STORE", "NBKUBE_STORE_CA"
 KEYS = "/nbkube-store"
@@ -215,6 +216,7 @@ def _environment(target: Target) -> list[Dict]:
         "HOME": f"{PLACE}/home",
         "XDG_CACHE_HOME": f"{PLACE}/home/.cache",
         "PYTHONUNBUFFERED": "1",
+        KINDS: database_kinds(),
         "PYTHONHASHSEED": "0",  # as steps have it: then a step's process can be forked from the pod's first one
     }
     keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN") if target.store_secret else ()

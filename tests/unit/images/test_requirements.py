@@ -136,6 +136,19 @@ def test_install_lines_and_corrections(tmp_path: Path) -> None:
     assert "pw@" not in repr(one)
 
 
+@pytest.mark.parametrize("line", ["%pip list", "!pip --version", "!python3 -m pip show six"])
+def test_lines_that_ask_pip_need_it(tmp_path: Path, line: str) -> None:
+    (one,) = found(tmp_path, [("step:a", f"x = 1\n{line}")])
+    assert texts(one) == [f"pip=={metadata.version('pip')}"]
+    assert one.requirements[0].origin == f"work.ipynb:cell 1: {line}"
+
+
+@pytest.mark.parametrize("line", ["%pip uninstall -y six", "!echo pip list", "# %pip list", "%pip"])
+def test_other_lines_need_no_pip(tmp_path: Path, line: str) -> None:
+    (one,) = found(tmp_path, [("step:a", f"x = 1\n{line}")])
+    assert texts(one) == []
+
+
 def test_libraries_that_another_needs_without_importing_them(tmp_path: Path) -> None:
     (one,) = found(tmp_path, [("step:a", "import pandas as pd\npd.DataFrame().to_parquet('x')")])
     needed = next(one for one in one.requirements if one.text.startswith("pyarrow=="))

@@ -12,6 +12,7 @@ import msgspec
 
 from nbkube.cluster.model import LIMIT_RANGE, NODE, POD, QUOTA, STORAGE_CLASS, Kind, Manifest
 from nbkube.errors import ForbiddenError, NotFoundError
+from nbkube.pipeline.placement import PRODUCT_LABELS
 from nbkube.pipeline.quantities import AmountError, quantity
 
 if TYPE_CHECKING:
@@ -20,13 +21,6 @@ if TYPE_CHECKING:
 Amounts = dict[str, float]
 Source = Literal["nodes and pods", "nodes", "quota", "unknown", "this machine"]
 
-_PRODUCT_LABELS = (
-    "nvidia.com/gpu.product",
-    "cloud.google.com/gke-accelerator",
-    "karpenter.k8s.aws/instance-gpu-name",
-    "amd.com/gpu.product-name",
-    "gpu.intel.com/product",
-)
 _POOLS = (
     "karpenter.sh/",
     "cloud.google.com/gke-nodepool",
@@ -241,7 +235,7 @@ def _node(node: Manifest, taken: Amounts | None) -> NodeCapacity:
         free,
         ready and not spec.get("unschedulable", False),
         ready,
-        next((labels[name] for name in _PRODUCT_LABELS if name in labels), ""),
+        next((labels[name] for name in PRODUCT_LABELS if name in labels), ""),
         labels.get("kubernetes.io/arch", ""),
         dict(labels),
         tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from nbkube.cluster.model import Manifest
+from nbkube.pipeline.placement import product_asked
 
 _NODES = re.compile(r"(?P<some>\d+)/(?P<all>\d+) nodes are available: (?P<why>.*)")
 _TAINT = re.compile(r"node\(s\) had untolerated taint(?:\(s\)|s)?(?: ?\{(?P<taint>[^}]*)\})?")
@@ -63,9 +64,11 @@ def _part(pod: Manifest, text: str) -> tuple[str, str]:
             return f"a taint not tolerated {on}", "see kubectl describe nodes, and add the toleration"
         return f"taint {shown} not tolerated {on}", f"add toleration {shown}"
     if "node affinity" in what or "node selector" in what or "nodeSelector" in what:
-        wanted = pod.get("spec", {}).get("nodeSelector") or {}
-        labels = ", ".join(f"{key}={value}" for key, value in wanted.items())
-        return f"label {labels or 'asked for'} missing {on}", "correct node-selector or gpu-type"
+        wanted = pod.get("spec", {})
+        labels = ", ".join(f"{key}={value}" for key, value in (wanted.get("nodeSelector") or {}).items())
+        product = product_asked(wanted)
+        missing = [*([f"label {labels}"] if labels else []), *([f"GPU model {product}"] if product else [])]
+        return f"{' or '.join(missing) or 'label asked for'} missing {on}", "correct node-selector or gpu-type"
     if "were unschedulable" in what:
         return f"closed for new pods: {count}", ""
     if "volume node affinity" in what:

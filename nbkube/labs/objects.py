@@ -8,13 +8,13 @@ from typing import Any
 from nbkube.cluster.model import Manifest
 from nbkube.labs.model import WORKSPACE, LabRequest
 from nbkube.pipeline.model import Volume
+from nbkube.pipeline.placement import product_affinity
 from nbkube.profiles import Profile
 
 PORT = 8888
 LABEL = "nbkube.io/lab"
 TOKEN = "token"
 _USER = 1000
-_GPU_TYPE = "nvidia.com/gpu.product"
 _COMMAND = (
     "python3", "-m", "jupyter", "lab", "--no-browser", "--ip=0.0.0.0", f"--port={PORT}",
     "--ServerApp.port_retries=0", "--ServerApp.allow_remote_access=True", f"--ServerApp.root_dir={WORKSPACE}",
@@ -86,7 +86,6 @@ def _pod(request: LabRequest, profile: Profile, account: str) -> Manifest:
     for number, one in enumerate(options.volume):
         volumes.append({"name": f"data-{number}", **_source(one)})
         mounts.append({"name": f"data-{number}", "mountPath": one.path})
-    selector = dict(options.node_selector) | ({_GPU_TYPE: options.gpu_type} if options.gpu_type else {})
     pod: Manifest = {
         "automountServiceAccountToken": bool(account),
         "securityContext": {
@@ -102,8 +101,10 @@ def _pod(request: LabRequest, profile: Profile, account: str) -> Manifest:
     }
     if account:
         pod["serviceAccountName"] = account
-    if selector:
-        pod["nodeSelector"] = selector
+    if options.node_selector:
+        pod["nodeSelector"] = dict(options.node_selector)
+    if options.gpu_type:
+        pod["affinity"] = product_affinity(options.gpu_type)
     if options.toleration:
         pod["tolerations"] = [
             {"key": one.key, "operator": "Exists" if one.value is None else "Equal"}

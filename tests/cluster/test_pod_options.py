@@ -129,11 +129,20 @@ def test_more_memory_than_the_limit(mine: Project) -> None:
     assert failed.attempts == 1, "no silent retry"
 
 
-def test_two_steps_that_ask_for_the_only_device_take_turns(mine: Project) -> None:
+@pytest.fixture
+def labelled(api: Api, bench: Bench) -> Iterator[str]:
+    """A model of GPU that the node's label names, as AMD's own labeller writes it."""
+    path, label, product = f"/api/v1/nodes/{bench.node}", "amd.com/gpu.product-name", "AMD-Instinct-MI300X"
+    api.patch(path, {"metadata": {"labels": {label: product}}})
+    yield product
+    api.patch(path, {"metadata": {"labels": {label: None}}})
+
+
+def test_two_steps_that_ask_for_the_only_device_take_turns(mine: Project, labelled: str) -> None:
     source = "import time\nbegan_{0} = time.time()\ntime.sleep(8)\nended_{0} = time.time()"
     cells = [("step:a", source.format("a")), ("step:b", source.format("b"))]
     cells.append(("pipeline-metrics", "apart = ended_a <= began_b or ended_b <= began_a"))
-    options = {"a": {"gpu": "amd.com/gpu=1"}, "b": {"gpu": "amd.com/gpu=1"}}
+    options = {"a": {"gpu": "amd.com/gpu=1"}, "b": {"gpu": "amd.com/gpu=1", "gpu-type": labelled}}
     reasons: list[str] = []
     state = mine.client().run(
         mine.notebook(cells),
@@ -152,6 +161,7 @@ def test_what_can_never_start_is_refused_before_the_launch(mine: Project, api: A
         {"secret": ["other"]},
         {"volume": ["absent:/x"]},
         {"gpu": "example.com/none=1"},
+        {"gpu": "amd.com/gpu=1", "gpu-type": "MI999"},
     ):
         with pytest.raises(NotebookError, match="step a, option"):
             mine.client().run(notebook, options={"a": options})

@@ -13,6 +13,7 @@ from nbkube.engines.argo.place import PLACE
 from nbkube.engines.argo.target import Target
 from nbkube.errors import NotebookError
 from nbkube.pipeline.model import Secret, StepOptions, Toleration, Volume, Wheelhouse
+from nbkube.pipeline.placement import product_affinity
 from nbkube.runtime.databases import KINDS, database_kinds
 
 STORE, STORE_CA = "NBKUBE_STORE", "NBKUBE_STORE_CA"
@@ -88,11 +89,10 @@ def step_template(name: str, options: StepOptions, command: list[str], target: T
     }
     if options.timeout is not None:
         template["activeDeadlineSeconds"] = math.ceil(options.timeout) + _PATIENCE
-    selector = dict(options.node_selector)
+    if options.node_selector:
+        template["nodeSelector"] = dict(options.node_selector)
     if options.gpu_type:
-        selector[target.gpu_type_label] = options.gpu_type
-    if selector:
-        template["nodeSelector"] = selector
+        template["affinity"] = product_affinity(options.gpu_type)
     # Nodes with devices are often tainted by the device's name, to keep all others away; some clusters let those in
     # by themselves that ask for it (ExtendedResourceToleration).
     devices = [Toleration(device) for device, count in options.gpu.items() if count]

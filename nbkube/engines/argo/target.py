@@ -33,7 +33,6 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     pull_policy: str = "IfNotPresent"
     cpu: str = ""
     memory: str = ""
-    gpu_type_label: str = "nvidia.com/gpu.product"
     parallelism: int = 0
     keep_seconds: int = 7 * 24 * 3600
     wheelhouse: Wheelhouse | None = None

@@ -10,6 +10,7 @@ import pytest
 
 from nbkube.cluster.explain import explain, explain_message
 from nbkube.cluster.model import Manifest
+from nbkube.pipeline.placement import product_affinity
 from tests.cluster.troubles import CASES
 
 
@@ -95,6 +96,13 @@ def test_no_node(message: str, sentence: str, hint: str) -> None:
     one = pod(unscheduled(message), main=GPU, nodeSelector={"disk": "ssd"})
     assert told(one) == ("unschedulable", sentence, hint)
     assert told(pod({}, main=GPU, nodeSelector={"disk": "ssd"}), [event("FailedScheduling", message)])[1] == sentence
+
+
+def test_no_node_with_the_model_of_a_gpu() -> None:
+    message = "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector. preemption: 0/3 nodes."
+    one = pod(unscheduled(message), main=GPU, nodeSelector={"disk": "ssd"}, affinity=product_affinity("H100"))
+    sentence = "none of 3 nodes takes the pod: label disk=ssd or GPU model H100 missing on 3"
+    assert told(one) == ("unschedulable", sentence, "correct node-selector or gpu-type")
 
 
 def test_a_volume_that_is_not_there() -> None:

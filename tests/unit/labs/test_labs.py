@@ -9,6 +9,7 @@ import pytest
 from nbkube.errors import NbkubeError
 from nbkube.labs.model import lab_request
 from nbkube.labs.objects import objects
+from nbkube.pipeline.placement import product_asked
 from nbkube.profiles import Profile, StoreAccess
 
 PROFILE = Profile(
@@ -29,7 +30,7 @@ def test_a_request_becomes_objects_that_name_no_secret() -> None:
     assert container["resources"]["limits"] == {"memory": "4Gi", "nvidia.com/gpu": "1"}
     assert {"name": "AWS_ENDPOINT_URL", "value": "http://there:9"} in container["env"]
     assert container["envFrom"] == [{"secretRef": {"name": "keys", "optional": True}}]
-    assert pod["nodeSelector"] == {"nvidia.com/gpu.product": "A100"}
+    assert product_asked(pod) == "A100"
     assert pod["volumes"][-1] == {"name": "data-0", "persistentVolumeClaim": {"claimName": "data"}}
     assert pod["automountServiceAccountToken"] is False
 

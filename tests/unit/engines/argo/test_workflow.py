@@ -89,7 +89,12 @@ def test_where_a_pod_may_run() -> None:
         toleration=(Toleration("gpu"), Toleration("team", "ml", "NoSchedule"), Toleration("blank", "")),
     )
     found = pod(options)
-    assert found["nodeSelector"] == {"zone": "a", "nvidia.com/gpu.product": "NVIDIA-A100-SXM4-40GB"}
+    assert found["nodeSelector"] == {"zone": "a"}
+    required = found["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    asked = [one for term in required["nodeSelectorTerms"] for one in term["matchExpressions"]]
+    assert {"key": "amd.com/gpu.product-name", "operator": "In", "values": ["NVIDIA-A100-SXM4-40GB"]} in asked
+    # One label is enough: terms are alternatives, expressions of a term are not.
+    assert len(asked) == len(required["nodeSelectorTerms"])
     assert found["tolerations"] == [
         {"key": "gpu", "operator": "Exists"},
         {"key": "team", "operator": "Equal", "value": "ml", "effect": "NoSchedule"},

@@ -50,13 +50,13 @@ def find_binary(kind: str) -> str:
 
 
 class S3Server:
-    """A server process; `certificate` and `key` make it speak https."""
+    """A server process; a certificate and its key (`tls`) make it speak https, its data lies below `folder`."""
 
-    def __init__(self, kind: str, *, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, kind: str, *, tls: tuple[Path, Path] | None = None, folder: Path | None = None) -> None:
         self.kind = kind
         binary = find_binary(kind)
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # many small files, all thrown away
-        self.folder = Path(tempfile.mkdtemp(prefix=f"nbkube-{kind}-", dir=memory))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"nbkube-{kind}-", dir=folder or memory))
         self.data = self.folder / "data"
         self.data.mkdir()
         self.port = _free_port()

@@ -27,7 +27,7 @@ from nbkube.runs.model import Live, Phase, Run, RunEvent, RunNotes, RunQuery, Ru
 from nbkube.runs.process import is_alive, this_process
 from nbkube.runs.replay import replay
 from nbkube.runs.shown import StepLog
-from nbkube.runs.watch import Seen, watch
+from nbkube.runs.watch import LEAVES, Seen, watch
 from nbkube.storage.model import ObjectStore
 from nbkube.storage.seal import check_line, seal, unsealed
 
@@ -265,7 +265,16 @@ class Recorder:
         except msgspec.ValidationError as error:
             self._fail(StorageError(f"an event of the engine cannot be kept: {error}"))
             return
+        if kind in LEAVES:
+            # Who follows the run reads a step's output for the last time when this has been written.
+            self._flush(live_name(self.run.id, step, max(1, attempt)))
         self._write(known)
+
+    def _flush(self, name: str) -> None:
+        try:
+            self._store.flush(name)
+        except StorageError as error:
+            self._fail(error)
 
     def _grown(self, step: str, size: float) -> bool:
         with self._lock:

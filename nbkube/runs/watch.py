@@ -29,7 +29,8 @@ _FAR = 1.0
 _CHECK = 0.5
 """Seconds between two looks at whether the run's process still lives."""
 
-_LEAVES = frozenset({"step-ended", "again", "retry"})
+LEAVES = frozenset({"step-ended", "again", "retry"})
+"""The events after which an attempt shows nothing more."""
 
 
 def watch(store: ObjectStore, run: Run, *, live: bool = True, pause: float | None = None) -> Iterator[Seen]:
@@ -97,7 +98,7 @@ class _Follower:
         left = self._showing.get(event.step)
         if event.event == "started":
             self._showing[event.step] = max(1, event.attempt)
-        elif event.event in _LEAVES:
+        elif event.event in LEAVES:
             self._showing.pop(event.step, None)
         else:
             return []

@@ -50,8 +50,12 @@ class ObjectStore(Protocol):
 
         Readers see a beginning of it. What is not `durable` survives the end of the process, not a power cut; a crash
         may leave a part of the last piece. In a bucket it is held back for about a second, or until 64 KiB have
-        gathered, a durable piece comes or the process ends; a process that is killed loses what it held back.
+        gathered, a durable piece comes, it is flushed or the process ends; a process that is killed loses what it
+        held back.
         """
+
+    def flush(self, name: str) -> None:
+        """Show to others now what has been appended to a record; that alone does not make it durable."""
 
     def read(self, name: str, start: int = 0) -> bytes | None:
         """Return a record from a byte on, or None."""

@@ -7,15 +7,18 @@ import multiprocessing
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nbkube.errors import DamagedObjectError, NotFoundError, StorageError
+from nbkube.runs import Live, Recorder, Run, RunStore, RunUnit, new_run_id
+from nbkube.runs.watch import watch
 from nbkube.storage import ObjectStore, open_store
 from tests.contract.conftest import Place
 
@@ -360,6 +363,41 @@ def test_a_record_grows_piece_by_piece(place: Place) -> None:
     assert list(place.open().list("runs/")) == ["runs/r/log"]
     place.open().remove("runs/r/log")
     assert place.open().read("runs/r/log") is None
+
+
+def elsewhere(act: Callable[[], Any]) -> Any:
+    """Return what a function returns in another process, which knows nothing of what this one holds back."""
+    ours, theirs = multiprocessing.get_context("fork").Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=lambda: theirs.send(act()))
+    process.start()
+    theirs.close()
+    found = ours.recv()  # EOFError if the function has failed
+    process.join()
+    return found
+
+
+def test_others_see_what_is_flushed(place: Place) -> None:
+    store = place.open()
+    store.append("runs/r/log", b"one\n", durable=True)
+    store.append("runs/r/log", b"two\n")
+    store.flush("runs/r/log")
+    store.flush("runs/r/log")  # nothing is held back any more
+    store.flush("runs/r/none")
+    assert elsewhere(lambda: place.open().read("runs/r/log")) == b"one\ntwo\n"
+    assert list(store.list("runs/")) == ["runs/r/log"]
+
+
+def test_who_follows_a_run_sees_all_that_a_quick_step_shows(place: Place) -> None:
+    run = Run(new_run_id(), time.time(), "nb.ipynb", units=(RunUnit("a"),))
+    RunStore(place.open()).create(run)
+    recorder = Recorder(place.open(), run)
+    recorder({"event": "started", "step": "a"})
+    recorder({"event": "log", "step": "a", "text": "quick\n", "stream": "stdout"})
+    recorder({"event": "step-ended", "step": "a", "phase": "Succeeded"})
+    recorder({"event": "run-ended", "phase": "Succeeded"})
+    followed = elsewhere(lambda: list(watch(place.open(), run)))
+    shown = [one.text if isinstance(one, Live) else one.event for one in followed]
+    assert shown == ["started", "quick\n", "step-ended", "run-ended"]
 
 
 @pytest.mark.parametrize("data", [b"", b"first", b"other"])

@@ -266,6 +266,10 @@ class S3Store:
         """Add to the end of a record; what is not `durable` is sent within about a second, or at the process's end."""
         self._growing.append(self._record(name), data, durable=durable)
 
+    def flush(self, name: str) -> None:
+        """Send what appends to a record have held back."""
+        self._growing.flush(self._record(name))
+
     def read(self, name: str, start: int = 0) -> bytes | None:
         """Return a record from a byte on, or None."""
         return self._growing.read(self._record(name), start)

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
+from tests.browser.lab import FLAGS, Lab
 from tests.cluster import bench as running
 from tests.cluster import images, layout, lifecycle, preflight, python_layers
 from tests.cluster.api import Api
 from tests.cluster.bench import Bench
 from tests.cluster.images import Image
 from tests.cluster.namespaces import make_namespace, remove_namespace
+from tests.cluster.projects import Project
+from tests.jupyter import ROOT, running_server
 
 _HERE = Path(__file__).parent
+CHROMIUM = shutil.which("chromium") or ""
+BUILT = ROOT / "nbkube" / "labextension" / "package.json"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -93,3 +100,31 @@ def _image_with(extra: str, folder: Path) -> str:
     nbkube = python_layers.nbkube_layer(layout.CHECKOUT, folder)
     stack = (*lower, own, nbkube)
     return images.push(Image(name=f"nbkube/{extra}", tag="test", layers=stack, config=python_layers.CONFIG))
+
+
+@pytest.fixture
+def lab(mine: Project, tmp_path: Path) -> Iterator[Lab]:
+    """JupyterLab in a browser, on the project that the test's module makes."""
+    if not CHROMIUM:
+        pytest.skip("NOT RUN: no Chromium is installed (Debian: apt-get install chromium)")
+    if not BUILT.is_file():
+        pytest.skip("NOT RUN: the extension is not built (make labextension)")
+    expect.set_options(timeout=30_000)
+    with (
+        sync_playwright() as playwright,
+        running_server(mine.folder, tmp_path / "settings", app="lab") as server,
+    ):
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield Lab(browser.new_context(viewport={"width": 1400, "height": 900}).new_page(), server)
+        browser.close()
+
+
+@pytest.fixture
+def shot(lab: Lab) -> Callable[[str], None]:
+    """Keep a picture of the page, in the folder that NBKUBE_SCREENSHOTS names."""
+
+    def keep(name: str) -> None:
+        if place := os.environ.get("NBKUBE_SCREENSHOTS"):
+            lab.page.screenshot(path=Path(place) / f"cluster-{name}.png")
+
+    return keep

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from nbkube.pipeline.placement import product_asked
-from tests.browser.lab import FLAGS, LONG, Lab
+from tests.browser.lab import LONG, Lab
 from tests.browser.test_looks import overflow, serious
 from tests.cluster.api import Api
 from tests.cluster.bench import Bench
 from tests.cluster.projects import Project, project
-from tests.jupyter import ROOT, running_server
 
-CHROMIUM = shutil.which("chromium") or ""
-BUILT = ROOT / "nbkube" / "labextension" / "package.json"
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(not CHROMIUM, reason="NOT RUN: no Chromium is installed (Debian: apt-get install chromium)"),
-    pytest.mark.skipif(not BUILT.is_file(), reason="NOT RUN: the extension is not built (make labextension)"),
-]
-expect.set_options(timeout=30_000)
+pytestmark = pytest.mark.timeout(900)
 STEPS = ("first", "second")
 DEVICE = re.compile("^device NVIDIA-")
 TICK = "import time\nfor n in range(900):\n    print('tick', n, flush=True)\n    time.sleep(0.2)"
@@ -36,26 +26,6 @@ TICK = "import time\nfor n in range(900):\n    print('tick', n, flush=True)\n   
 def mine(bench: Bench, api: Api, namespace: str, tmp_path: Path) -> Iterator[Project]:
     with project(tmp_path / "project", bench, api, namespace) as found:
         yield found
-
-
-@pytest.fixture
-def lab(mine: Project, tmp_path: Path) -> Iterator[Lab]:
-    with (
-        sync_playwright() as playwright,
-        running_server(mine.folder, tmp_path / "settings", app="lab") as server,
-    ):
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield Lab(browser.new_context(viewport={"width": 1400, "height": 900}).new_page(), server)
-        browser.close()
-
-
-@pytest.fixture
-def shot(lab: Lab) -> Callable[[str], None]:
-    def keep(name: str) -> None:
-        if place := os.environ.get("NBKUBE_SCREENSHOTS"):
-            lab.page.screenshot(path=Path(place) / f"cluster-{name}.png")
-
-    return keep
 
 
 def test_a_run_on_the_cluster_by_the_panel_alone(lab: Lab, mine: Project, shot: Callable[[str], None]) -> None:

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-from tests.browser.lab import FLAGS, LONG, Lab
+from tests.browser.lab import LONG, Lab
 from tests.cluster.api import Api
 from tests.cluster.bench import Bench
 from tests.cluster.projects import Project, project
-from tests.cluster.test_panel import BUILT, CHROMIUM
-from tests.jupyter import ROOT, running_server
+from tests.jupyter import ROOT
 
-pytestmark = [
-    pytest.mark.timeout(1500),
-    pytest.mark.skipif(not CHROMIUM, reason="NOT RUN: no Chromium is installed (Debian: apt-get install chromium)"),
-    pytest.mark.skipif(not BUILT.is_file(), reason="NOT RUN: the extension is not built (make labextension)"),
-]
+pytestmark = pytest.mark.timeout(1500)
 
 
 @pytest.fixture
@@ -32,18 +26,7 @@ def mine(bench: Bench, api: Api, namespace: str, serve_image: str, tmp_path: Pat
         yield found
 
 
-@pytest.fixture
-def lab(mine: Project, tmp_path: Path) -> Iterator[Lab]:
-    with (
-        sync_playwright() as playwright,
-        running_server(mine.folder, tmp_path / "settings", app="lab") as server,
-    ):
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield Lab(browser.new_context(viewport={"width": 1400, "height": 900}).new_page(), server)
-        browser.close()
-
-
-def test_run_serve_ask_and_stop_on_the_cluster(lab: Lab, mine: Project) -> None:
+def test_run_serve_ask_and_stop_on_the_cluster(lab: Lab, shot: Callable[[str], None]) -> None:
     lab.open("digits.ipynb")
     lab.show_panel()
     lab.run()
@@ -60,7 +43,6 @@ def test_run_serve_ask_and_stop_on_the_cluster(lab: Lab, mine: Project) -> None:
     shown = json.loads(answer.locator("code").inner_text())
     assert len(shown) == 2
     assert all(digit in range(10) for digit in shown)
-    if place := os.environ.get("NBKUBE_SCREENSHOTS"):
-        lab.page.screenshot(path=Path(place) / "cluster-endpoint.png")
+    shot("endpoint")
     endpoint.get_by_role("button", name="Stop the endpoint digits").click()
     expect(lab.panel.get_by_text("Nothing is being served.")).to_be_visible(timeout=4 * LONG)

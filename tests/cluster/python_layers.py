@@ -50,8 +50,13 @@ def parts() -> list[Part]:
         Part("debian", 3, (), f"{_release()} python{PYTHON} {_DROPPED}", _make_debian),
         _part("libraries", 1.5, libraries),
         _part("tensorflow", 3, extra, left_out="include"),
-        _part("packages", 0.5, closure("") | {"pip": importlib.metadata.version("pip")}),
+        _part("packages", 0.5, runtime()),
     ]
+
+
+def runtime() -> dict[str, str]:
+    """Return what is in every image beside nbkube: what it needs, and pip."""
+    return closure("") | {"pip": importlib.metadata.version("pip")}
 
 
 def closure(extra: str) -> dict[str, str]:

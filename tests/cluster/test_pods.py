@@ -32,7 +32,7 @@ def test_a_step_image_has_the_versions_of_this_environment(bench: Bench, api: Ap
     assert finished(api, namespace, "versions")["status"]["phase"] == "Succeeded"
     found = json.loads(log(api, namespace, "versions"))
     versions = {name.lower().replace("_", "-").replace(".", "-"): version for name, version in found.items()}
-    expected = {**python_layers.closure("examples"), **python_layers.closure("")}
+    expected = {**python_layers.closure("examples"), **python_layers.runtime()}
     assert versions == {**expected, "nbkube": importlib.metadata.version("nbkube")}
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(1500)
 @pytest.fixture
 def mine(bench: Bench, api: Api, namespace: str, serve_image: str, tmp_path: Path) -> Iterator[Project]:
     with project(tmp_path / "project", bench, api, namespace, serve_image) as found:
-        found.configure(image=serve_image, more='resources.cpu = "50m"\nresources.memory = "512Mi"')
+        found.configure(image=serve_image, more='resources.cpu = "400m"\nresources.memory = "512Mi"')
         found.copy(ROOT / "examples" / "digits")
         yield found
 

@@ -154,10 +154,11 @@ class Lab:
         expect(self.panel.get_by_role("heading", name=re.compile(phase))).to_be_visible(timeout=timeout)
 
     def finds_in_log(self, step: str, line: str | re.Pattern[str], words: str, *, timeout: int = 2 * LONG) -> None:
-        """Search the log of a step, at most so many milliseconds: the line, long out of sight, comes into it."""
+        """Search the log of a step, at most so many milliseconds, and go to the line: it may be long out of sight."""
         self.panel.get_by_role("searchbox", name="Search the log").fill(words)
         expect(self.panel.get_by_role("status").filter(has_text=re.compile(r"^1 of \d+$"))).to_be_visible(
             timeout=timeout
         )
+        self.panel.get_by_role("searchbox", name="Search the log").press("Enter")
         log = self.panel.get_by_role("log", name=f"Log of {step}")
-        expect(log.get_by_text(line).first).to_be_visible()
+        expect(log.get_by_text(line).first).to_be_visible()  # Enter goes on to the next one, where there are several

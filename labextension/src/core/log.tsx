@@ -105,8 +105,6 @@ export function LogView(props: LogProps): React.JSX.Element {
     follow.current = false;
     box.current.scrollTop = Math.max(0, hits[next]! * LINE - box.current.clientHeight / 2);
   };
-  // The first match comes into sight while one types, or when the step shows it.
-  React.useLayoutEffect(() => go(0), [needle, !hits.length]);
   const height = box.current?.clientHeight ?? 240;
   const first = Math.max(0, Math.floor((follow.current ? count * LINE - height : top) / LINE) - 10);
   const shown = lines.slice(first, Math.min(count, first + Math.ceil(height / LINE) + 20));

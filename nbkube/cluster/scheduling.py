@@ -64,11 +64,11 @@ def _part(pod: Manifest, text: str) -> tuple[str, str]:
             return f"a taint not tolerated {on}", "see kubectl describe nodes, and add the toleration"
         return f"taint {shown} not tolerated {on}", f"add toleration {shown}"
     if "node affinity" in what or "node selector" in what or "nodeSelector" in what:
-        wanted = pod.get("spec", {})
-        labels = ", ".join(f"{key}={value}" for key, value in (wanted.get("nodeSelector") or {}).items())
-        product = product_asked(wanted)
-        missing = [*([f"label {labels}"] if labels else []), *([f"GPU model {product}"] if product else [])]
-        return f"{' or '.join(missing) or 'label asked for'} missing {on}", "correct node-selector or gpu-type"
+        spec = pod.get("spec", {})
+        labels = ", ".join(f"{key}={value}" for key, value in (spec.get("nodeSelector") or {}).items())
+        product = product_asked(spec)
+        missing = " or ".join(filter(None, (labels and f"label {labels}", product and f"GPU model {product}")))
+        return f"{missing or 'label asked for'} missing {on}", "correct node-selector or gpu-type"
     if "were unschedulable" in what:
         return f"closed for new pods: {count}", ""
     if "volume node affinity" in what:

@@ -254,7 +254,7 @@ class _Scan:
                 if match := _INSTALL.match(line):
                     found += self._installed_by(match[1], match[2], f"{origin}: install")
                 elif _ASKS_PIP.match(line) and (version := self._installed.versions.get("pip")):
-                    found.append(Requirement(f"pip=={version}", f"{origin}: {line.strip()[:60]}"))
+                    found.append(Requirement(f"pip=={version}", f"{origin}: asks pip"))
         return found
 
     def _installed_by(self, tool: str, rest: str, origin: str) -> list[Requirement]:

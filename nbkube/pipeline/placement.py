@@ -20,9 +20,11 @@ def product_affinity(product: str) -> dict[str, Any]:
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
 
 
-def product_asked(pod: dict[str, Any]) -> str:
+def product_asked(spec: dict[str, Any]) -> str:
     """Return the model that a pod's specification asks for by `product_affinity`; "" for none."""
-    required = pod.get("affinity", {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", {})
+    required = (
+        spec.get("affinity", {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", {})
+    )
     for term in required.get("nodeSelectorTerms", ()):
         for expression in term.get("matchExpressions", ()):
             if expression.get("key") in PRODUCT_LABELS and expression.get("values"):

@@ -20,11 +20,10 @@ def database_kinds() -> str:
 
 
 def keep_to(kinds: str) -> None:
-    """Let `dbm` use only these modules; with "", or where this Python has none of them, nothing changes."""
-    wanted = kinds.split()
-    if kept := [name for name in (_names() if wanted else ()) if name in wanted and _is_there(name)]:
+    """Let `dbm` use only these modules, of which every Python has `dbm.dumb`; with "" nothing changes."""
+    if kinds:
         # `dbm` looks at its list when the first database is opened, and offers no other way to choose.
-        _names()[:] = kept
+        _names()[:] = [name for name in _names() if name in kinds.split()]
 
 
 def _names() -> list[str]:

@@ -2,10 +2,10 @@
 
 A bucket of 100,000 objects under one prefix (STORAGE_OBJECTS=1000000 for more): the first page, at the server and to
 the eye, a page by prefix, the server's memory, a kernel's answers meanwhile. STORAGE_IN_FOLDER=1000 puts so many of
-them into a folder each; STORAGE_DISK=FOLDER keeps MinIO's data there and not in memory: on ext4
-and XFS it knows by the number of links which folders are empty, in memory it reads each to the end. What a page needs
-at the least stands beside it: MinIO's own answer, and the names in the folder read once, with which MinIO begins.
-STORAGE_PEER names the python of an environment with jupyter-drives, to list the same prefix.
+them into a folder each; STORAGE_DISK=FOLDER keeps MinIO's data there and not in memory: on ext4 and XFS it knows by the
+number of links which folders are empty, in memory it reads each to the end. What a page needs at the least stands
+beside it: MinIO's own answer, and the names in the folder read once, with which MinIO begins. STORAGE_PEER names the
+python of an environment with jupyter-drives, to list the same prefix.
 
 A file up and down through the Jupyter server, against a plain copy: the same S3 requests (the same parts, as many at a
 time), made by this process straight to MinIO, which saves them a whole hop; and the same once more through a relay, a

@@ -12,19 +12,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
-from tests.browser.lab import FLAGS, Lab
+from tests.browser.lab import CHROMIUM, FLAGS, Lab, missing_browser
 from tests.jupyter import ROOT, Server, running_server
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or ""
-BUILT = ROOT / "nbkube" / "labextension" / "package.json"
 expect.set_options(timeout=30_000)
 REQUIRED = os.environ.get("NBKUBE_REQUIRE_BROWSER") == "1"
-
-
-def _missing() -> str:
-    if not CHROMIUM:
-        return "no Chromium is installed (Debian: apt-get install chromium)"
-    return "" if BUILT.is_file() else "the JupyterLab extension is not built (make labextension)"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _needs_a_browser() -> None:
-    missing = _missing()
+    missing = missing_browser()
     if missing and REQUIRED:
         pytest.fail(missing)
     if missing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 from playwright.sync_api import Locator, Page, expect
 
 from tests.building import CellText, write_notebook
-from tests.jupyter import TOKEN, Server
+from tests.jupyter import ROOT, TOKEN, Server
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or ""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -24,6 +26,14 @@ FLAGS = [
     "--disable-sync",
 ]
 LONG = 120_000
+
+
+def missing_browser() -> str:
+    """Return what tests in a browser lack on this machine and how to get it; "" for nothing."""
+    if not CHROMIUM:
+        return "no Chromium is installed (Debian: apt-get install chromium)"
+    built = ROOT / "nbkube" / "labextension" / "package.json"
+    return "" if built.is_file() else "the JupyterLab extension is not built (make labextension)"
 
 
 @dataclass

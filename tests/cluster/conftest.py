@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from tests.browser.lab import FLAGS, Lab
+from tests.browser.lab import CHROMIUM, FLAGS, Lab, missing_browser
 from tests.cluster import bench as running
 from tests.cluster import images, layout, lifecycle, preflight, python_layers
 from tests.cluster.api import Api
@@ -23,11 +22,9 @@ from tests.cluster.bench import Bench
 from tests.cluster.images import Image
 from tests.cluster.namespaces import make_namespace, remove_namespace
 from tests.cluster.projects import Project
-from tests.jupyter import ROOT, running_server
+from tests.jupyter import running_server
 
 _HERE = Path(__file__).parent
-CHROMIUM = shutil.which("chromium") or ""
-BUILT = ROOT / "nbkube" / "labextension" / "package.json"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -105,10 +102,8 @@ def _image_with(extra: str, folder: Path) -> str:
 @pytest.fixture
 def lab(mine: Project, tmp_path: Path) -> Iterator[Lab]:
     """JupyterLab in a browser, on the project that the test's module makes."""
-    if not CHROMIUM:
-        pytest.skip("NOT RUN: no Chromium is installed (Debian: apt-get install chromium)")
-    if not BUILT.is_file():
-        pytest.skip("NOT RUN: the extension is not built (make labextension)")
+    if missing := missing_browser():
+        pytest.skip(f"NOT RUN: {missing}")
     expect.set_options(timeout=30_000)
     with (
         sync_playwright() as playwright,

@@ -31,8 +31,8 @@ def test_only_what_the_notebook_has_is_used(tmp_path: Path, kinds: str) -> None:
     assert opened(tmp_path, kinds) == ["dbm.dumb", "dbm.dumb"]
 
 
-@pytest.mark.parametrize("kinds", ["", "dbm.nosuch", database_kinds()])
-def test_without_anything_in_common_python_chooses(tmp_path: Path, kinds: str) -> None:
+@pytest.mark.parametrize("kinds", ["", database_kinds()])
+def test_where_both_have_the_same_python_chooses(tmp_path: Path, kinds: str) -> None:
     assert opened(tmp_path, kinds)[0] == database_kinds().split()[0]
 
 
